@@ -18,4 +18,5 @@
 
 pub mod event;
 pub mod reject;
+pub mod telemetry;
 pub mod units;

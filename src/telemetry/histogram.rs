@@ -1,0 +1,76 @@
+//! A histogram of durations with fixed bounds, in atomics: recorded without a lock, read at any time.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The upper bounds of the buckets for durations, in seconds; with the open one they are 12.
+pub const SECONDS: [f64; 11] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// The upper bounds of the buckets for events of a request; with the open one they are 12.
+pub const EVENTS: [f64; 11] = [1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 10_000.0];
+
+/// Counts durations under [`SECONDS`].
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; SECONDS.len()],
+    over: AtomicU64,
+    // Nanoseconds: 584 years of waiting fit.
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn record(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let fits = SECONDS.iter().zip(&self.buckets).find(|(bound, _)| seconds <= **bound);
+        fits.map_or(&self.over, |(_, bucket)| bucket).fetch_add(1, Relaxed);
+        self.sum.fetch_add(took.as_nanos() as u64, Relaxed);
+    }
+
+    /// What has been counted so far.
+    pub fn read(&self) -> Reading {
+        let mut count = 0;
+        let mut cumulative = [0; SECONDS.len()];
+        for (sum, bucket) in cumulative.iter_mut().zip(&self.buckets) {
+            count += bucket.load(Relaxed);
+            *sum = count;
+        }
+        count += self.over.load(Relaxed);
+        Reading { cumulative, count, sum: Duration::from_nanos(self.sum.load(Relaxed)) }
+    }
+}
+
+/// What a [`Histogram`] held at one moment. Invariant: `cumulative` never falls, and `count` is not below its last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// For each of [`SECONDS`], how many durations were not above it.
+    pub cumulative: [u64; SECONDS.len()],
+    /// How many there were.
+    pub count: u64,
+    /// All of them together.
+    pub sum: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_on_the_bound_is_in_the_bucket() {
+        let histogram = Histogram::default();
+        for ms in [2, 3, 5, 30_000, 30_001] {
+            histogram.record(Duration::from_millis(ms));
+        }
+        let reading = histogram.read();
+        assert_eq!(reading.cumulative, [1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4]);
+        assert_eq!(reading.count, 5);
+        assert_eq!(reading.sum, Duration::from_millis(60_011));
+    }
+
+    #[test]
+    fn bounds_rise() {
+        for bounds in [SECONDS, EVENTS] {
+            assert!(bounds.is_sorted_by(|a, b| a < b));
+        }
+    }
+}
