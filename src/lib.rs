@@ -18,6 +18,9 @@
 
 pub mod config;
 pub mod event;
+pub mod librdkafka;
 pub mod reject;
+pub mod shutdown;
+pub mod tasks;
 pub mod telemetry;
 pub mod units;
