@@ -21,6 +21,7 @@ pub mod event;
 pub mod librdkafka;
 pub mod reject;
 pub mod shutdown;
+pub mod stages;
 pub mod tasks;
 pub mod telemetry;
 pub mod units;

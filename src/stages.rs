@@ -1,0 +1,4 @@
+//! The stages of an event's path, one module each. No stage knows another; `ingest` puts them in order.
+
+pub mod acl;
+pub mod auth;
