@@ -1,4 +1,6 @@
 //! The stages of an event's path, one module each. No stage knows another; `ingest` puts them in order.
 
 pub mod acl;
+pub mod admission;
 pub mod auth;
+pub mod limit;
