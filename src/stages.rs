@@ -3,4 +3,7 @@
 pub mod acl;
 pub mod admission;
 pub mod auth;
+pub mod decode;
 pub mod limit;
+pub mod route;
+pub mod validate;
