@@ -5,5 +5,6 @@ pub mod admission;
 pub mod auth;
 pub mod decode;
 pub mod limit;
+pub mod produce;
 pub mod route;
 pub mod validate;
