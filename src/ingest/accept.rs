@@ -1,0 +1,132 @@
+//! From the last byte of the body to the producer's queue. Nothing here awaits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::gate::Pass;
+use super::settlement::Settlement;
+use super::tally::Tally;
+use super::{Gateway, Refused};
+use crate::event::{Batch, TopicName};
+use crate::reject::{Fault, Reject};
+use crate::stages::decode::{decode, inflate};
+use crate::stages::produce::options::EVENT_OVERHEAD;
+use crate::stages::produce::{Fate, Lane, Ticket};
+use crate::stages::route::key;
+use crate::stages::validate::{self, Known};
+use crate::telemetry::Outcome;
+
+/// A request whose good events are with the producer.
+pub struct Sent {
+    /// Where they went.
+    pub topic: TopicName,
+    /// Receives every fate once the last is known.
+    pub reply: oneshot::Receiver<Vec<Fate>>,
+    /// Shows the fates that are known before that.
+    pub ticket: Ticket,
+    /// Which events of the request were sent.
+    pub indices: Indices,
+    /// The others, skipped.
+    pub faults: Vec<Fault>,
+    /// Of key, value and headers, of all that was received.
+    pub bytes: u64,
+    /// How long the caller waits.
+    pub wait: Duration,
+    /// Whether the caller wants no receipts.
+    pub minimal: bool,
+}
+
+/// Which event of the request stands at which place of what was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Indices {
+    /// All of so many, in order: the usual case costs nothing.
+    All(usize),
+    /// Some were skipped.
+    Some(Vec<u32>),
+}
+
+impl Indices {
+    fn of(batch: &Batch) -> Self {
+        if batch.faults.is_empty() {
+            Self::All(batch.events.len())
+        } else {
+            Self::Some(batch.events.iter().map(|event| event.index).collect())
+        }
+    }
+
+    /// How many were sent.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::All(count) => *count,
+            Self::Some(indices) => indices.len(),
+        }
+    }
+
+    /// The index in the request of the event at `place`.
+    pub fn at(&self, place: usize) -> u32 {
+        match self {
+            Self::All(_) => place as u32,
+            Self::Some(indices) => indices.get(place).copied().unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Takes the events of `body` over: from here on their fate is the producer's, not the caller's.
+///
+/// # Errors
+/// Everything of the table that needs the body. Nothing was written then, and every decoded event is counted rejected.
+pub fn accept(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Refused> {
+    let (client, pair) = (Arc::clone(&pass.client), Arc::clone(&pass.pair));
+    take(app, pass, body).map_err(|reject| Refused { reject, client: Some(client), pair })
+}
+
+fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
+    let Pass { config, client, to, policy, wishes, mut permit, pair } = pass;
+    let caps = &config.caps;
+
+    let body = inflate(wishes.coding, body, caps, &mut |more| permit.grow(more))?;
+    let mut batch = decode(wishes.media, body, &wishes.single, caps)?;
+    key::assign(&policy.key, wishes.media.is_json(), &mut batch);
+    let bytes = batch.size();
+    let mut tally = Tally::open(Arc::clone(&pair), batch.received(), bytes);
+    app.metrics.fixed.batch_events.record(batch.received() as f64);
+
+    let charge = client.quota.batch(batch.received() as u64, bytes, app.now())?;
+    let known = Known { partitions: to.known.partitions, max_event: to.known.max_event(policy.topic.max_event.get()) };
+    validate::check(&policy.topic, known, caps, &mut batch)?;
+    validate::verdict(&batch, wishes.on_invalid)?;
+
+    // What the producer will hold; the rest of the permit goes with the body, at the end of this function. One permit
+    // until here: a request that has its topic for itself is measured as one.
+    let cost = batch.size() + EVENT_OVERHEAD * batch.events.len() as u64;
+    if let Err(reject) = permit.grow(cost) {
+        client.quota.refund(charge);
+        return Err(reject);
+    }
+    let copies = permit.split(cost);
+
+    // Order across the change of lane: a heavy client stays one until nothing of it is under way.
+    let lane = if copies.is_heavy() { Lane::Bulk } else { Lane::Express };
+    let indices = Indices::of(&batch);
+    let faults = std::mem::take(&mut batch.faults);
+    tally.settle(Outcome::Rejected, faults.len());
+    tally.sent();
+    let (tell, reply) = oneshot::channel();
+    let settlement = Settlement {
+        tally,
+        charge,
+        quota: Arc::clone(&client.quota),
+        pair,
+        tell,
+        began: Instant::now(),
+        _copies: copies,
+    };
+    let ticket = app.sink.send(&to, lane, &batch, Box::new(settlement));
+
+    let limit = config.ingest.wait.get();
+    let wait = wishes.prefer.wait.map_or(limit, |wait| wait.min(limit));
+    Ok(Sent { topic: to.topic, reply, ticket, indices, faults, bytes, wait, minimal: wishes.prefer.minimal })
+}

@@ -1,0 +1,132 @@
+//! Before the body: everything that can be known from the head of a request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderMap;
+use time::OffsetDateTime;
+
+use super::request::Wishes;
+use super::rules::{Client, Rules};
+use super::{Gateway, Refused};
+use crate::config::Config;
+use crate::event::TopicName;
+use crate::reject::Reject;
+use crate::shutdown::Phase;
+use crate::stages::admission::Permit;
+use crate::stages::auth::Head;
+use crate::stages::limit::Nanos;
+use crate::stages::produce::Destination;
+use crate::stages::produce::catalog::Refusal;
+use crate::stages::route::policy::Policy;
+use crate::telemetry::Pair;
+
+/// What the head of a request says.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// From the path.
+    pub topic: &'a str,
+    /// Without the question mark.
+    pub query: Option<&'a str>,
+    /// As they came.
+    pub headers: &'a HeaderMap,
+}
+
+/// A request that may send its body.
+pub struct Pass {
+    /// The rules that hold for it to the end.
+    pub config: Arc<Config>,
+    /// Who.
+    pub client: Arc<Client>,
+    /// Where to.
+    pub to: Destination,
+    /// Under which policy.
+    pub policy: Arc<Policy>,
+    /// What it wishes.
+    pub wishes: Wishes,
+    /// Its bytes: taken before they are read.
+    pub permit: Permit,
+    /// Where it is counted.
+    pub pair: Arc<Pair>,
+}
+
+impl Gateway {
+    /// Who sends, by the head alone.
+    ///
+    /// # Errors
+    /// 401, the same for every reason.
+    pub fn identify(&self, rules: &Rules, headers: &HeaderMap) -> Result<Arc<Client>, Refused> {
+        let who = rules.auth.identify(&Head { headers }, OffsetDateTime::now_utc());
+        let client = who.and_then(|who| rules.clients.get(&who.client).cloned().ok_or(Reject::Unauthenticated));
+        client.map_err(|reject| Refused { reject, client: None, pair: self.metrics.anonymous() })
+    }
+
+    /// Now, on the quotas' clock.
+    pub fn now(&self) -> Nanos {
+        self.clock.at(Instant::now())
+    }
+}
+
+/// Lets a request through to its body, or refuses it.
+///
+/// Awaits Kafka's word on a topic that klamm meets for the first time (about a second at most), nothing else.
+///
+/// # Errors
+/// Everything of the table that does not need the body.
+pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
+    let rules = app.rules.load_full();
+    let client = app.identify(&rules, asked.headers)?;
+    let policy = writable(&rules, &client, asked.topic);
+    let topic = TopicName::from(asked.topic);
+    let known = app.catalog.peek(&topic);
+    // There is no end of names with a prefix: one gets a row of its own when Kafka is known to have it.
+    let named = policy.is_ok() && (known.is_some() || rules.topics.names(asked.topic));
+    let pair = if named { app.metrics.pair(&client.id, &topic) } else { app.metrics.unknown_topic(&client.id) };
+    let refused = |reject| Refused { reject, client: Some(Arc::clone(&client)), pair: Arc::clone(&pair) };
+
+    client.quota.request(app.now()).map_err(refused)?;
+    let policy = policy.map_err(refused)?;
+    if *app.phase.borrow() >= Phase::Draining {
+        return Err(refused(Reject::Draining));
+    }
+    let wishes = Wishes::of(asked.headers, asked.query, &policy.topic.formats).map_err(refused)?;
+    if !app.health.is_up() {
+        return Err(refused(away()));
+    }
+    let known = match known {
+        Some(known) => known,
+        None => app.catalog.find(&topic).await.map_err(|refusal| Refused {
+            reject: unwritable(&refusal, &topic),
+            client: Some(Arc::clone(&client)),
+            pair: if refusal == Refusal::Missing { app.metrics.unknown_topic(&client.id) } else { Arc::clone(&pair) },
+        })?,
+    };
+    let pair = if named { pair } else { app.metrics.pair(&client.id, &topic) };
+    let permit = app.budget.open(&client.share, &topic);
+    let to = Destination { topic, known };
+    Ok(Pass { config: Arc::clone(&rules.config), client, to, policy, wishes, permit, pair })
+}
+
+/// The policy of a topic that `client` may write to. What is not its own looks the same whether it exists or not.
+///
+/// # Errors
+/// 403, 404.
+pub fn writable(rules: &Rules, client: &Client, topic: &str) -> Result<Arc<Policy>, Reject> {
+    if !client.grants.allows(topic) {
+        return Err(Reject::ForbiddenTopic { topic: topic.to_owned() });
+    }
+    rules.topics.find(topic).ok_or_else(|| Reject::UnknownTopic { topic: topic.to_owned() })
+}
+
+fn away() -> Reject {
+    Reject::KafkaUnavailable { detail: "Kafka does not answer; nothing was written".into(), failures: Vec::new() }
+}
+
+/// Kafka's word on a topic as a refusal.
+pub fn unwritable(refusal: &Refusal, topic: &TopicName) -> Reject {
+    match refusal {
+        Refusal::Missing => Reject::UnknownTopic { topic: topic.to_string() },
+        Refusal::Denied => Reject::KafkaRejected { failures: Vec::new(), of: 0 },
+        Refusal::Away => away(),
+    }
+}

@@ -1,0 +1,62 @@
+//! What is done when the producer has settled every event of a request, whether the caller still waits or not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::tally::Tally;
+use crate::stages::admission::Permit;
+use crate::stages::limit::{Charge, Quota};
+use crate::stages::produce::{Completion, Fate};
+use crate::telemetry::{Outcome, Pair};
+
+/// Lives with the producer until then.
+pub struct Settlement {
+    /// Its events.
+    pub tally: Tally,
+    /// What they cost.
+    pub charge: Charge,
+    /// Whom.
+    pub quota: Arc<Quota>,
+    /// Where the wait is counted.
+    pub pair: Arc<Pair>,
+    /// Where the caller waits, or has waited.
+    pub tell: oneshot::Sender<Vec<Fate>>,
+    /// When the events were handed over.
+    pub began: Instant,
+    /// Given back with this.
+    pub _copies: Permit,
+}
+
+impl Completion for Settlement {
+    fn settled(mut self: Box<Self>, fates: Vec<Fate>) {
+        self.pair.ack(self.began.elapsed());
+        let mut failed = 0;
+        for outcome in Outcome::ALL {
+            let count = fates.iter().filter(|fate| outcome_of(fate) == outcome).count();
+            if count > 0 {
+                self.tally.settle(outcome, count);
+            }
+            if outcome == Outcome::Failed {
+                failed = count as u64;
+            }
+        }
+        if failed > 0 {
+            // Sizes are not kept for every event: a part of the request gets back its part of the bytes.
+            let bytes = self.charge.bytes() * failed / (fates.len() as u64).max(1);
+            self.quota.refund(self.charge.split(failed, bytes));
+        }
+        // The caller may have gone: nothing else depends on it.
+        let _ = self.tell.send(fates);
+    }
+}
+
+fn outcome_of(fate: &Fate) -> Outcome {
+    match fate {
+        Fate::Acked { .. } => Outcome::Acked,
+        Fate::Refused(_) => Outcome::Rejected,
+        Fate::Failed(_) => Outcome::Failed,
+        Fate::Unknown(_) => Outcome::Unknown,
+    }
+}
