@@ -18,6 +18,7 @@
 
 pub mod config;
 pub mod event;
+pub mod http;
 pub mod ingest;
 pub mod librdkafka;
 pub mod reject;

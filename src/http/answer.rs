@@ -1,0 +1,123 @@
+//! Answers to requests to produce: 200 and 207 with their receipts, refusals with their quotas.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::body;
+use super::problem::{self, Run};
+use crate::event::RequestId;
+use crate::ingest::outcome::{Accepted, Receipt};
+use crate::ingest::rules::Client;
+use crate::ingest::{Gateway, Refused};
+use crate::reject::Reject;
+use crate::stages::limit::{Nanos, ratelimit};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Why a request to produce has no receipts.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// The caller is told.
+    Refused(Reject),
+    /// There is nobody to tell.
+    Aborted,
+}
+
+impl From<Reject> for Answered {
+    fn from(reject: Reject) -> Self {
+        Self::Refused(reject)
+    }
+}
+
+impl From<Refused> for Answered {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused.reject)
+    }
+}
+
+impl From<body::Error> for Answered {
+    fn from(error: body::Error) -> Self {
+        match error {
+            body::Error::Refused(reject) => Self::Refused(reject),
+            body::Error::Aborted => Self::Aborted,
+        }
+    }
+}
+
+/// The answer. `client` has its quotas in the header fields.
+pub(super) fn render(
+    result: Result<Accepted, Answered>,
+    client: Option<&Arc<Client>>,
+    app: &Gateway,
+    request: RequestId,
+) -> Response {
+    let mut response = match result {
+        Ok(accepted) => accepted_response(&accepted, request),
+        Err(Answered::Refused(reject)) => problem::Refused(reject).into_response(),
+        Err(Answered::Aborted) => body::Error::Aborted.into_response(),
+    };
+    if let Some(client) = client {
+        quotas(client, app.now(), &mut response);
+    }
+    response
+}
+
+/// `RateLimit-Policy` and `RateLimit` of `client` (draft-ietf-httpapi-ratelimit-headers).
+pub(super) fn quotas(client: &Client, now: Nanos, response: &mut Response) {
+    let Some((policy, remaining)) = ratelimit::fields(&client.quota, now) else { return };
+    response.headers_mut().insert(POLICY, policy);
+    response.headers_mut().insert(REMAINING, remaining);
+}
+
+fn accepted_response(accepted: &Accepted, request: RequestId) -> Response {
+    let status = if accepted.failures.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let receipts = accepted.receipts.iter().map(Row::from).collect();
+    let failures: Vec<Run<'_>> = accepted.failures.iter().map(Run::from).collect();
+    let answer = Answer {
+        topic: accepted.topic.as_str(),
+        accepted: accepted.accepted,
+        request_id: request.to_string(),
+        receipts: (!accepted.minimal).then_some(receipts),
+        failures: (!failures.is_empty()).then_some(failures),
+    };
+    // The struct has neither maps with odd keys nor failing serializers.
+    let json = serde_json::to_vec(&answer).unwrap_or_default();
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    topic: &'a str,
+    accepted: usize,
+    request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<Vec<Row>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<Vec<Run<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    index: u32,
+    count: u32,
+    partition: i32,
+    offset: Option<i64>,
+}
+
+impl From<&Receipt> for Row {
+    fn from(receipt: &Receipt) -> Self {
+        let Receipt { index, count, partition, offset } = *receipt;
+        Self { index, count, partition, offset }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! One connection, from accept to close.
+//!
+//! Owns the timers around the socket (hyper's own head timer also runs on idle connections, and its protocol
+//! detection has none), the rest of bodies that nobody wanted, and the way out when klamm stops. Promises: every
+//! connection ends in exactly one [`ConnEvent::Closed`]. Never answers a request itself.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Request, Version, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tower::Service;
+
+use self::activity::{Activity, Unread};
+use self::bodies::{Answer, Tracked};
+use self::timed::Timed;
+use super::listener::{ConnEvent, Events, Refusal};
+use super::{Live, Peer, body};
+use crate::shutdown::Phase;
+
+mod activity;
+mod bodies;
+mod timed;
+
+pub(super) use self::activity::Timeouts;
+
+/// How long the rest of a refused body is read.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+/// How many bodies of the largest size the rest of a refused body may be long.
+const DISCARD_BODIES: u64 = 4;
+/// hyper's limit of a head and of what it reads ahead: above the largest head that `caps` can allow, so that ordinary
+/// excess gets a problem body.
+const H1_BUFFER: usize = 128 * 1024;
+const H1_HEADERS: usize = 128;
+/// As [`H1_BUFFER`]; HTTP/2 counts 32 bytes more for each field.
+const H2_HEADER_LIST: u32 = 96 * 1024;
+const H2_STREAMS: u32 = 100;
+/// What a client may send before klamm has asked its budget: one stream, and one connection.
+const H2_STREAM_WINDOW: u32 = 128 * 1024;
+const H2_WINDOW: u32 = 256 * 1024;
+
+/// What all connections of a listener share.
+pub(super) struct Shared {
+    pub(super) router: Router,
+    pub(super) timeouts: Timeouts,
+    pub(super) live: Live,
+    pub(super) events: Events,
+    pub(super) protocol: auto::Builder<TokioExecutor>,
+}
+
+/// hyper with klamm's limits. Its reset caps (20 pending, 1024 local) are left alone.
+pub(super) fn protocol() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().header_read_timeout(None).max_headers(H1_HEADERS).max_buf_size(H1_BUFFER);
+    // Else a client that sends its body and closes takes the handler with it, before it has seen the whole body.
+    builder.http1().half_close(true);
+    builder
+        .http2()
+        .max_header_list_size(H2_HEADER_LIST)
+        .max_concurrent_streams(H2_STREAMS)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_WINDOW);
+    builder
+}
+
+/// Counts the end of a connection, whichever way it comes.
+struct Open(Events);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        (self.0)(ConnEvent::Closed);
+    }
+}
+
+/// Serves one connection to its end. A TLS listener would shake hands here, in the connection's own task and under
+/// the [`Fresh`](super::listener::Timer::Fresh) timer, and go on with the stream it got.
+///
+/// # Cancellation
+/// The connection is cut; its handlers are dropped.
+pub(super) async fn drive<I>(io: I, peer: Peer, shared: Arc<Shared>, mut stop: watch::Receiver<Phase>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    (shared.events)(ConnEvent::Accepted);
+    let _open = Open(Arc::clone(&shared.events));
+    let activity = Arc::new(Activity::new(shared.timeouts, Instant::now()));
+    let service = service_fn({
+        let (activity, router, stop) = (Arc::clone(&activity), shared.router.clone(), stop.clone());
+        move |request| serve(request, peer, &activity, router.clone(), stop.clone())
+    });
+    let io = TokioIo::new(Timed::new(io, Arc::clone(&activity)));
+    let mut conn = pin!(shared.protocol.serve_connection(io, service));
+
+    // The alarm never lies further ahead than the shortest timer, so no event has to bring it forward: the hot path
+    // does not touch it.
+    let tick = shared.timeouts.tick();
+    let mut alarm = pin!(sleep_until(Instant::now() + tick));
+    let mut discarding: Option<BoxFuture<'static, bool>> = None;
+    let mut phase = *stop.borrow_and_update();
+    let mut leaving = false;
+    loop {
+        let h2 = activity.is_h2();
+        if !leaving && (phase == Phase::Closing || (phase != Phase::Serving && h2)) {
+            // HTTP/1 connections leave earlier by `Connection: close`: to close an idle one at once would race with
+            // the request that the client is sending.
+            leaving = true;
+            conn.as_mut().graceful_shutdown();
+        }
+        tokio::select! {
+            biased;
+            result = conn.as_mut() => {
+                if let Some(kind) = result.err().and_then(|error| refusal(error.as_ref())) {
+                    (shared.events)(ConnEvent::Refused(kind));
+                }
+                return;
+            }
+            () = alarm.as_mut() => {
+                let now = Instant::now();
+                let deadline = activity.deadline();
+                if let Some((_, timer)) = deadline.filter(|(at, _)| *at <= now) {
+                    (shared.events)(ConnEvent::TimedOut(timer));
+                    return;
+                }
+                let next = deadline.map_or(now + tick, |(at, _)| at.min(now + tick));
+                alarm.as_mut().reset(next);
+            }
+            changed = stop.changed(), if phase != Phase::Closing => {
+                // Nobody left who could say more: that is the end.
+                phase = if changed.is_ok() { *stop.borrow_and_update() } else { Phase::Closing };
+            }
+            () = activity.news.notified() => {
+                if let Some(unread) = activity.take_unread() {
+                    discarding = Some(Box::pin(discard(unread, Arc::clone(&shared.live))));
+                }
+            }
+            _ = ready(discarding.as_mut()) => discarding = None,
+        }
+    }
+}
+
+async fn ready(future: Option<&mut BoxFuture<'static, bool>>) -> bool {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+async fn discard(unread: Unread, live: Live) -> bool {
+    let cap = live().caps.body.get().saturating_mul(DISCARD_BODIES);
+    let Unread { body, busy } = unread;
+    let ended = body::discard(body, cap, DISCARD_TIME).await;
+    drop(busy);
+    ended
+}
+
+/// One request.
+async fn serve_with(
+    mut request: Request<Incoming>,
+    peer: Peer,
+    busy: Arc<activity::Busy>,
+    mut router: Router,
+    stop: watch::Receiver<Phase>,
+) -> Result<Response<Answer>, Infallible> {
+    let h2 = request.version() == Version::HTTP_2;
+    let invited = !request.headers().contains_key(header::EXPECT);
+    request.extensions_mut().insert(peer);
+    let request = request.map(|body| Tracked::new(body, Arc::clone(&busy), invited, h2));
+    let mut response = router.call(request).await?;
+    if h2 {
+        // There the header is illegal; GOAWAY says the same.
+        response.headers_mut().remove(header::CONNECTION);
+    } else if *stop.borrow() != Phase::Serving {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Answer::new(body, busy)))
+}
+
+fn serve(
+    request: Request<Incoming>,
+    peer: Peer,
+    activity: &Arc<Activity>,
+    router: Router,
+    stop: watch::Receiver<Phase>,
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+    let busy = activity.begin(request.version() == Version::HTTP_2, Instant::now());
+    serve_with(request, peer, busy, router, stop)
+}
+
+/// Whether hyper refused what came, and why. Resets and broken-off messages are the client's way to hang up.
+fn refusal(error: &(dyn StdError + Send + Sync + 'static)) -> Option<Refusal> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    if error.is_parse_too_large() {
+        return Some(Refusal::HeadTooLarge);
+    }
+    if error.is_parse() {
+        return Some(Refusal::MalformedHead);
+    }
+    let h2 = error.source()?.downcast_ref::<h2::Error>()?;
+    (h2.is_library() || h2.is_go_away() && !h2.is_remote()).then_some(Refusal::Http2)
+}

@@ -1,0 +1,208 @@
+//! The guard per peer address, before authentication.
+//!
+//! A coarse rate per address by `tower_governor`, in the memory of this process. Unix sockets have none. The table of
+//! addresses shrinks to the recent ones whenever [`Sweeper::sweep`] is called; to grow it takes a connection from each
+//! address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Request};
+use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::key_extractor::KeyExtractor;
+use tower_governor::{GovernorError, GovernorLayer};
+use tracing::error;
+
+use crate::config::{Ingest, Listen};
+use crate::http::Peer;
+use crate::http::problem::Refused;
+use crate::reject::Reject;
+use crate::units::{Network, Rate, mask_v6};
+
+/// One IPv6 customer has at least a /64.
+const V6_PREFIX: u8 = 64;
+
+/// The proxies whose `X-Forwarded-For` is believed.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies(Arc<[Network]>);
+
+impl Proxies {
+    /// Parses the config key `trusted_proxies`.
+    ///
+    /// # Errors
+    /// The first entry that is no network, in words.
+    pub fn parse(networks: &[String]) -> Result<Self, String> {
+        networks.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn trust(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+
+    /// The address that a request came from: the peer's, or, where the peer is a trusted proxy, the rightmost in
+    /// `X-Forwarded-For` that is not one itself. What lies left of an unreadable entry is not believed; where all
+    /// are trusted it is the leftmost. `None` on unix sockets.
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
+        let mut client = peer.ip()?;
+        let fields = headers.get_all("x-forwarded-for").iter().rev();
+        let entries = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
+        for entry in entries {
+            if !self.trust(client) {
+                break;
+            }
+            let Some(before) = std::str::from_utf8(entry).ok().and_then(parse_address) else { break };
+            client = before;
+        }
+        Some(client)
+    }
+}
+
+/// An address as proxies write it: bare, in brackets, with or without a port.
+fn parse_address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim_matches([' ', '\t']);
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    let address =
+        bare.parse::<IpAddr>().or_else(|_| entry.parse().map(|with_port: std::net::SocketAddr| with_port.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+/// What the guard counts by.
+#[derive(Debug, Clone)]
+struct ByAddress(Proxies);
+
+impl KeyExtractor for ByAddress {
+    type Key = IpAddr;
+
+    fn extract<T>(&self, request: &Request<T>) -> Result<IpAddr, GovernorError> {
+        let peer = request.extensions().get::<Peer>().ok_or(GovernorError::UnableToExtractKey)?;
+        let client = self.0.client(*peer, request.headers()).ok_or(GovernorError::UnableToExtractKey)?;
+        Ok(match client {
+            IpAddr::V4(_) => client,
+            IpAddr::V6(address) => mask_v6(address, V6_PREFIX).into(),
+        })
+    }
+}
+
+/// Forgets addresses that have their whole allowance again.
+pub struct Sweeper(Box<dyn Fn() -> usize + Send + Sync>);
+
+impl Sweeper {
+    /// To be called every few seconds. Returns how many addresses are left.
+    pub fn sweep(&self) -> usize {
+        (self.0)()
+    }
+}
+
+/// Puts the guard around a router with all its routes: each address may send `peer_rate`, and the units of one period
+/// at once. Without a sweeper there is no guard: a unix socket, or `peer_rate: off`.
+pub fn guard(router: Router, ingest: &Ingest, proxies: Proxies) -> (Router, Option<Sweeper>) {
+    let rate = match (&ingest.listen, ingest.peer_rate.get()) {
+        (Listen::Tcp(_), Some(rate)) => rate,
+        (Listen::Unix(_), _) | (Listen::Tcp(_), None) => return (router, None),
+    };
+    let (every, burst) = spacing(rate);
+    let config = GovernorConfigBuilder::default()
+        .period(every)
+        .burst_size(burst)
+        .key_extractor(ByAddress(proxies))
+        .finish()
+        .map(Arc::new);
+    // `spacing` never gives zero, the one thing that is refused here.
+    let Some(config) = config else { return (router, None) };
+    let limiter = Arc::clone(config.limiter());
+    let sweeper = Sweeper(Box::new(move || {
+        limiter.retain_recent();
+        limiter.shrink_to_fit();
+        limiter.len()
+    }));
+    (router.layer(GovernorLayer::new(config).error_handler(|error| refuse(&error))), Some(sweeper))
+}
+
+/// The time between two requests at `rate`, and how many may come at once.
+fn spacing(rate: Rate) -> (Duration, u32) {
+    let nanos = rate.period().as_nanos() / u128::from(rate.units().get());
+    let every = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).max(1));
+    (every, u32::try_from(rate.units().get()).unwrap_or(u32::MAX))
+}
+
+fn refuse(error: &GovernorError) -> Response {
+    let reject = match error {
+        // The wait comes rounded down.
+        GovernorError::TooManyRequests { wait_time, .. } => {
+            Reject::RateLimited { violated: Vec::new(), retry_after: Duration::from_secs(wait_time.saturating_add(1)) }
+        }
+        GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
+            error!("a request without a peer address reached the guard per peer");
+            Reject::Internal
+        }
+    };
+    Refused(reject).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(trusted: &[&str], peer: &str, forwarded: &[&str]) -> String {
+        let trusted: Vec<_> = trusted.iter().map(|&text| text.to_owned()).collect();
+        let mut headers = HeaderMap::new();
+        for field in forwarded {
+            headers.append("x-forwarded-for", field.parse().unwrap());
+        }
+        let peer = Peer::Tcp(peer.parse().unwrap());
+        Proxies::parse(&trusted).unwrap().client(peer, &headers).unwrap().to_string()
+    }
+
+    #[test]
+    fn forwarded_addresses_of_untrusted_peers_are_not_believed() {
+        assert_eq!(client(&[], "10.0.0.1:1", &["203.0.113.9"]), "10.0.0.1");
+        assert_eq!(client(&["10.0.0.0/8"], "192.0.2.1:1", &["203.0.113.9"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_address_is_the_client() {
+        let trusted = &["10.0.0.0/8", "2001:db8::/32"];
+        for (forwarded, expected) in [
+            (&["203.0.113.9"][..], "203.0.113.9"),
+            (&["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
+            (&["1.1.1.1, 203.0.113.9 ,10.0.0.2"], "203.0.113.9"),
+            (&["1.1.1.1", "203.0.113.9", "10.0.0.2, 10.0.0.3"], "203.0.113.9"),
+            (&["203.0.113.9:4711"], "203.0.113.9"),
+            (&["[2001:db9::7]:4711, 2001:db8::1"], "2001:db9::7"),
+            (&["[2001:db9::7]"], "2001:db9::7"),
+            (&["::ffff:203.0.113.9"], "203.0.113.9"),
+            // All trusted: the one farthest away.
+            (&["10.0.0.4, 10.0.0.3"], "10.0.0.4"),
+            // Nothing left of what cannot be read.
+            (&["203.0.113.9, unknown, 10.0.0.3"], "10.0.0.3"),
+            (&["203.0.113.9, "], "10.0.0.1"),
+            (&[], "10.0.0.1"),
+        ] {
+            assert_eq!(client(trusted, "10.0.0.1:1", forwarded), expected, "{forwarded:?}");
+        }
+        assert_eq!(client(trusted, "[::ffff:10.0.0.1]:1", &["203.0.113.9"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn ipv6_peers_count_by_their_64_and_ipv4_ones_alone() {
+        let key = |peer: &str| {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(Peer::Tcp(peer.parse().unwrap()));
+            ByAddress(Proxies::default()).extract(&request).unwrap()
+        };
+        assert_eq!(key("[2001:db8:1:2::1]:1"), key("[2001:db8:1:2:ffff::9]:2"));
+        assert_ne!(key("[2001:db8:1:2::1]:1"), key("[2001:db8:1:3::1]:1"));
+        assert_eq!(key("[::ffff:192.0.2.1]:1"), key("192.0.2.1:2"));
+        assert_ne!(key("192.0.2.1:1"), key("192.0.2.2:1"));
+    }
+
+    #[test]
+    fn requests_are_spaced_by_the_rate() {
+        assert_eq!(spacing("50000/s".parse().unwrap()), (Duration::from_micros(20), 50_000));
+        assert_eq!(spacing("1/s".parse().unwrap()), (Duration::from_secs(1), 1));
+        assert_eq!(spacing("9999999999/s".parse().unwrap()), (Duration::from_nanos(1), u32::MAX));
+    }
+}
