@@ -16,6 +16,7 @@
 //! Layers, the lower ones never naming the higher: `units event reject telemetry librdkafka`; `config`; `stages`;
 //! `ingest`; `http admin`; `boot cli`. A test holds the house to it.
 
+pub mod admin;
 pub mod config;
 pub mod event;
 pub mod http;

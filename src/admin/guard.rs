@@ -1,0 +1,130 @@
+//! Who may ask the admin listener what.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use time::OffsetDateTime;
+
+use super::App;
+use super::pages::problem;
+use crate::config::{Config, Listen};
+use crate::stages::auth::Head;
+use crate::stages::auth::api_key::Keys;
+use crate::stages::auth::chain::Verdict;
+
+/// The layer around every route.
+pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let config = app.live.current();
+    match check(&config, &app.listen, &request) {
+        Ok(()) => next.run(request).await,
+        Err(response) => *response,
+    }
+}
+
+fn check(config: &Config, listen: &Listen, request: &Request) -> Result<(), Box<Response>> {
+    let local = is_local(listen);
+    let keys = &config.admin.keys;
+    if keys.is_empty() && local && !host_is_known(config, listen, request) {
+        let detail = "the Host of this request is not one of this listener; see admin.hosts";
+        return Err(Box::new(problem(StatusCode::MISDIRECTED_REQUEST, detail)));
+    }
+    if !request.uri().path().starts_with("/admin") {
+        return Ok(());
+    }
+    if keys.is_empty() {
+        return if local {
+            Ok(())
+        } else {
+            Err(Box::new(problem(StatusCode::FORBIDDEN, "configure admin.keys to use /admin off loopback")))
+        };
+    }
+    let known = Keys::from_list(keys);
+    match known.verdict(&Head { headers: request.headers() }, OffsetDateTime::now_utc()) {
+        Verdict::Proven(_) => Ok(()),
+        Verdict::Absent | Verdict::Refused => {
+            let response = problem(StatusCode::UNAUTHORIZED, "send an admin key as `Authorization: Bearer <key>`");
+            Err(Box::new(([(header::WWW_AUTHENTICATE, "Bearer realm=\"klamm-admin\"")], response).into_response()))
+        }
+    }
+}
+
+fn is_local(listen: &Listen) -> bool {
+    match listen {
+        Listen::Tcp(address) => address.ip().is_loopback(),
+        Listen::Unix(_) => true,
+    }
+}
+
+fn host_is_known(config: &Config, listen: &Listen, request: &Request) -> bool {
+    if matches!(listen, Listen::Unix(_)) {
+        return true;
+    }
+    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = request.uri().authority().map(|authority| authority.as_str()).or(header) else { return false };
+    let name = without_port(host);
+    let listens = matches!(listen, Listen::Tcp(address) if name.parse() == Ok(address.ip()));
+    listens
+        || name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || config.admin.hosts.iter().any(|known| name.eq_ignore_ascii_case(known) || host.eq_ignore_ascii_case(known))
+}
+
+/// `[::1]:80` and `name:80` without their ports and brackets.
+fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once(']').map_or(rest, |(name, _)| name);
+    }
+    host.split_once(':').map_or(host, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+    use crate::config::Key;
+
+    fn status(config: &Config, listen: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        check(config, &listen.parse().unwrap(), &request).map_or_else(|response| response.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn a_host_of_somewhere_else_gets_421_on_loopback_without_a_key() {
+        let mut config = Config::default();
+        for host in ["localhost:8081", "LOCALHOST", "127.0.0.1:8081", "[::1]:8081", "127.0.0.9"] {
+            assert_eq!(status(&config, "127.0.0.1:8081", "/metrics", &[("host", host)]), 200, "{host}");
+        }
+        for host in ["evil.example:8081", "evil.example", "127.0.0.1.evil.example", "10.0.0.1"] {
+            assert_eq!(status(&config, "127.0.0.1:8081", "/metrics", &[("host", host)]), 421, "{host}");
+        }
+        assert_eq!(status(&config, "127.0.0.1:8081", "/metrics", &[]), 421);
+        config.admin.hosts = vec!["ops.example".into()];
+        assert_eq!(status(&config, "127.0.0.1:8081", "/admin/config", &[("host", "ops.example:8081")]), 200);
+    }
+
+    #[test]
+    fn off_loopback_admin_is_403_until_a_key_is_configured_and_then_needs_it() {
+        let mut config = Config::default();
+        assert_eq!(status(&config, "0.0.0.0:8081", "/metrics", &[("host", "10.0.0.1:8081")]), 200);
+        assert_eq!(status(&config, "0.0.0.0:8081", "/admin/clients", &[("host", "10.0.0.1:8081")]), 403);
+        // The digest of `sesame`.
+        let sha256 = "d0c04f4b1951e4aeaaec8223ed2039e542f3aae805a6fa7f6d794e5afff5d272".into();
+        config.admin.keys = vec![Key { label: "ops".into(), sha256, ..Key::default() }];
+        for (headers, expected) in [
+            (vec![], 401),
+            (vec![("authorization", "Bearer wrong")], 401),
+            (vec![("authorization", "Bearer sesame")], 200),
+        ] {
+            assert_eq!(status(&config, "0.0.0.0:8081", "/admin/clients", &headers), expected, "{headers:?}");
+        }
+        assert_eq!(status(&config, "127.0.0.1:8081", "/livez", &[("host", "evil.example")]), 200);
+    }
+}
