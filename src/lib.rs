@@ -17,6 +17,7 @@
 //! `ingest`; `http admin`; `boot cli`. A test holds the house to it.
 
 pub mod admin;
+pub mod boot;
 pub mod config;
 pub mod event;
 pub mod http;

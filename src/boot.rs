@@ -1,0 +1,311 @@
+//! The composition root: from the config to components to tasks. The only place that builds things.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::admin::{self, Rates, note_reload};
+use crate::config::live::{self, Live, Pace};
+use crate::config::{self, Cluster, Config, Listen};
+use crate::event::TopicName;
+use crate::http::layers::{self, peer};
+use crate::http::listener::{self, ConnEvent, Listener, Refusal, Timer};
+use crate::http::{app, measure, routes};
+use crate::ingest::{Gateway, Rules};
+use crate::shutdown::Phase;
+use crate::stages::admission::Budget;
+use crate::stages::limit::Clock;
+use crate::stages::produce::catalog::{Catalog, Create, Scout};
+use crate::stages::produce::health::Health;
+use crate::stages::produce::kafka::Kafka;
+use crate::stages::produce::options::Options;
+use crate::stages::produce::statistics::Board;
+use crate::tasks::{OnEnd, Tasks};
+use crate::telemetry::{AccessLog, ConnectionEvent, LogHandle, Metrics, access};
+
+mod scrape;
+mod stop;
+
+/// How many connections the admin listener takes.
+const ADMIN_CONNECTIONS: u32 = 512;
+/// How often the tidy tasks run.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// What a gateway is started from.
+pub struct Start {
+    /// The config and its reload.
+    pub live: Arc<Live>,
+    /// The log's level, which a reload may change.
+    pub logs: LogHandle,
+    /// How access lines look.
+    pub access: access::Style,
+    /// Makes missing topics, in `klamm dev` alone.
+    pub create: Option<Create>,
+    /// Gets the bound addresses as JSON once both listeners are bound.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be bound.
+    #[error("{key}: cannot listen on {listen}: {source}")]
+    Bind {
+        /// The config key.
+        key: &'static str,
+        /// The address.
+        listen: Listen,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// librdkafka does not take its properties.
+    #[error("kafka.{cluster}: {source}")]
+    Kafka {
+        /// The cluster's name in the config.
+        cluster: String,
+        /// librdkafka's word.
+        source: rdkafka::error::KafkaError,
+    },
+    /// The config names no cluster; validation does not let this through.
+    #[error("kafka: no cluster is configured")]
+    NoCluster,
+    /// The bound addresses could not be written.
+    #[error("cannot write {path}: {source}")]
+    ReadyFile {
+        /// Where to.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// The process may not listen for signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// A gateway that serves. [`Running::until_stopped`] brings it to its end.
+pub struct Running {
+    /// Where events are taken.
+    pub ingest: Listen,
+    /// Where operators ask.
+    pub admin: Listen,
+    gateway: Arc<Gateway>,
+    live: Arc<Live>,
+    kafka: Arc<Kafka>,
+    requests: app::Open,
+    phase: watch::Sender<Phase>,
+    servers: [JoinHandle<usize>; 2],
+    tasks: Tasks,
+}
+
+impl Running {
+    /// Whether Kafka answers within `patience`.
+    pub async fn kafka_answers(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while !self.gateway.health.is_up() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.gateway.health.is_up()
+    }
+}
+
+/// Builds everything and serves. Needs no broker: until Kafka answers, requests get 503 `kafka_unavailable`.
+///
+/// # Errors
+/// See [`Error`]; nothing serves then.
+pub fn start(start: Start) -> Result<Running, Error> {
+    let Start { live, logs, access: style, create, ready_file } = start;
+    let config = live.current();
+    let (name, cluster) = config.kafka.iter().next().ok_or(Error::NoCluster)?;
+    let kafka_error = |source| Error::Kafka { cluster: name.clone(), source };
+
+    let metrics = Metrics::new(config.metrics.pairs);
+    metrics.fixed.build_info(env!("CARGO_PKG_VERSION"), &rdkafka::util::get_rdkafka_version().1);
+    metrics.fixed.reloaded(Some(since_epoch()));
+    let access = AccessLog::new(mode(&config), style, metrics.fixed.log_suppressed.clone());
+    let access = Arc::new(access);
+
+    let options = Options { cluster: cluster.clone(), budget: config.budget.total.get() };
+    let (health, board) = (Arc::<Health>::default(), Arc::<Board>::default());
+    let kafka = Kafka::new(options.clone(), Arc::clone(&health), Arc::clone(&board)).map_err(kafka_error)?;
+    let kafka = Arc::new(kafka);
+    let scout = Arc::new(Scout::new(&options, Arc::clone(&health), create).map_err(kafka_error)?);
+    let catalog = Catalog::new(Arc::clone(&scout), cluster.metadata_refresh.get());
+    warn_if_unsafe(name, cluster);
+
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let gateway = Arc::new(Gateway {
+        rules: ArcSwap::from_pointee(Rules::new(Arc::clone(&config), None)),
+        budget: Budget::new(&config.budget),
+        sink: Arc::clone(&kafka) as _,
+        catalog: Arc::clone(&catalog),
+        health: Arc::clone(&health),
+        metrics: Arc::clone(&metrics),
+        phase: phases.clone(),
+        clock: Clock::starting_at(Instant::now()),
+    });
+    scrape::install(&gateway, &board);
+
+    let mut tasks = Tasks::default();
+    let app = app::App::new(Arc::clone(&gateway), Arc::clone(&access));
+    let requests = app.open();
+    let (ingest, ingest_server) = serve_ingest(&config, &live, &gateway, app, &mut tasks)?;
+    let rates = Arc::<Rates>::default();
+    let (admin, admin_server) = serve_admin(&config, &live, &gateway, Arc::clone(&rates))?;
+    if let Some(path) = ready_file {
+        let text = format!("{{\"ingest\":\"{ingest}\",\"admin\":\"{admin}\"}}\n");
+        std::fs::write(&path, text).map_err(|source| Error::ReadyFile { path, source })?;
+    }
+    info!(%ingest, %admin, version = env!("CARGO_PKG_VERSION"), "klamm serves");
+
+    tasks.spawn("kafka-health", OnEnd::Shutdown, health.watch(scout));
+    tasks.spawn("topic-refresh", OnEnd::Shutdown, catalog.keep_fresh(exact_topics(&config)));
+    tasks.spawn("tidy", OnEnd::Shutdown, tidy(Arc::clone(&metrics), Arc::clone(&access)));
+    tasks.spawn("rates", OnEnd::Shutdown, read_rates(rates, Arc::clone(&metrics)));
+    tasks.spawn("config-apply", OnEnd::Shutdown, apply(Arc::clone(&live), Arc::clone(&gateway), access, logs));
+    tasks.spawn("config-watch", OnEnd::Ignore, watch_config(Arc::clone(&live), metrics));
+    Ok(Running { ingest, admin, gateway, live, kafka, requests, phase, servers: [ingest_server, admin_server], tasks })
+}
+
+type Served = (Listen, JoinHandle<usize>);
+
+fn serve_ingest(
+    config: &Config,
+    live: &Arc<Live>,
+    gateway: &Arc<Gateway>,
+    app: app::App,
+    tasks: &mut Tasks,
+) -> Result<Served, Error> {
+    let mut ingest = config.ingest.clone();
+    let files = listener::raise_file_limit(listener::files_for(ingest.connections + ADMIN_CONNECTIONS));
+    ingest.connections = listener::fit_connections(ingest.connections, files);
+    let proxies = peer::Proxies::parse(&ingest.trusted_proxies).unwrap_or_default();
+    let (router, sweeper) = peer::guard(routes::routes(app), &ingest, proxies);
+    if let Some(sweeper) = sweeper {
+        tasks.spawn("peer-guard-sweep", OnEnd::Shutdown, async move {
+            loop {
+                tokio::time::sleep(TIDY).await;
+                sweeper.sweep();
+            }
+        });
+    }
+    let router = measure::measured(layers::apply(router, of(live)), Arc::clone(&gateway.metrics));
+    let metrics = Arc::clone(&gateway.metrics);
+    let events = Arc::new(move |event| metrics.fixed.connection(kind(event)));
+    let options = listener::Options::of(&ingest, config.shutdown.flush.get(), of(live), events);
+    serve("ingest.listen", &config.ingest.listen, router, options, gateway)
+}
+
+fn serve_admin(config: &Config, live: &Arc<Live>, gateway: &Arc<Gateway>, rates: Arc<Rates>) -> Result<Served, Error> {
+    let app =
+        admin::App { gateway: Arc::clone(gateway), live: Arc::clone(live), rates, listen: config.admin.listen.clone() };
+    let router = measure::measured(admin::routes(app), Arc::clone(&gateway.metrics));
+    let ingest = config::Ingest { connections: ADMIN_CONNECTIONS, ..config.ingest.clone() };
+    let options = listener::Options::of(&ingest, Duration::from_secs(1), of(live), Arc::new(|_| {}));
+    serve("admin.listen", &config.admin.listen, router, options, gateway)
+}
+
+fn serve(
+    key: &'static str,
+    listen: &Listen,
+    router: Router,
+    options: listener::Options,
+    gateway: &Gateway,
+) -> Result<Served, Error> {
+    let bind_error = |source| Error::Bind { key, listen: listen.clone(), source };
+    let listener = Listener::bind(listen).map_err(bind_error)?;
+    let bound = listener.local().map_err(bind_error)?;
+    Ok((bound, tokio::spawn(listener::serve(listener, router, options, gateway.phase.clone()))))
+}
+
+fn of(live: &Arc<Live>) -> crate::http::Live {
+    let live = Arc::clone(live);
+    Arc::new(move || live.current())
+}
+
+/// What happens to connections, in the words of the metrics.
+fn kind(event: ConnEvent) -> ConnectionEvent {
+    match event {
+        ConnEvent::Accepted => ConnectionEvent::Accepted,
+        ConnEvent::Closed => ConnectionEvent::Closed,
+        ConnEvent::TimedOut(Timer::Fresh) => ConnectionEvent::FreshTimeout,
+        ConnEvent::TimedOut(Timer::Head) => ConnectionEvent::HeadTimeout,
+        ConnEvent::TimedOut(Timer::Idle) => ConnectionEvent::IdleTimeout,
+        ConnEvent::TimedOut(Timer::Write) => ConnectionEvent::WriteTimeout,
+        ConnEvent::Refused(Refusal::HeadTooLarge) => ConnectionEvent::HeadTooLarge,
+        ConnEvent::Refused(Refusal::MalformedHead) => ConnectionEvent::MalformedHead,
+        ConnEvent::Refused(Refusal::Http2) => ConnectionEvent::Http2,
+        ConnEvent::AcceptPaused => ConnectionEvent::AcceptPaused,
+    }
+}
+
+fn mode(config: &Config) -> access::Mode {
+    match config.log.access {
+        config::Access::Off => access::Mode::Off,
+        config::Access::Failures => access::Mode::Failures,
+        config::Access::All => access::Mode::All,
+    }
+}
+
+fn warn_if_unsafe(name: &str, cluster: &Cluster) {
+    if cluster.unsafe_ {
+        warn!(cluster = name, "unsafe: acknowledged events may be lost or doubled");
+    }
+}
+
+fn exact_topics(config: &Config) -> Vec<TopicName> {
+    config.topics.keys().filter(|name| !name.ends_with('*')).map(|name| TopicName::from(name.as_str())).collect()
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Keeps histograms and the access log's windows small. May be cancelled at any time.
+async fn tidy(metrics: Arc<Metrics>, access: Arc<AccessLog>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        metrics.upkeep();
+        access.turn(SystemTime::now());
+    }
+}
+
+async fn read_rates(rates: Arc<Rates>, metrics: Arc<Metrics>) {
+    loop {
+        rates.read(&metrics);
+        tokio::time::sleep(admin::clients::PERIOD).await;
+    }
+}
+
+/// Brings each new config into force. Cancelled between two of them, the last one stays.
+async fn apply(live: Arc<Live>, gateway: Arc<Gateway>, access: Arc<AccessLog>, logs: LogHandle) {
+    let mut configs = live.subscribe();
+    while configs.changed().await.is_ok() {
+        let config = configs.borrow_and_update().clone();
+        let rules = Rules::new(Arc::clone(&config), Some(&gateway.rules.load()));
+        let rules = Arc::new(rules);
+        gateway.rules.store(Arc::clone(&rules));
+        // After the swap: a request under the old rules would open a row again.
+        gateway.metrics.retain(|client, topic| {
+            rules.clients.contains_key(client) && topic.is_none_or(|topic| rules.topics.find(topic).is_some())
+        });
+        access.set_mode(mode(&config));
+        if let Err(error) = logs.set_level(&config.log.level) {
+            error!(%error, "log level not changed");
+        }
+        info!("config applied");
+    }
+}
+
+async fn watch_config(live: Arc<Live>, metrics: Arc<Metrics>) {
+    let told = live::watch(live, Pace::default(), OffsetDateTime::now_utc, |result| note_reload(&metrics, &result));
+    if let Err(error) = told.await {
+        warn!(%error, "the config is not watched: POST /admin/reload still reloads it");
+    }
+}
