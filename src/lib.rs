@@ -18,6 +18,7 @@
 
 pub mod admin;
 pub mod boot;
+pub mod cli;
 pub mod config;
 pub mod event;
 pub mod http;

@@ -1,0 +1,74 @@
+//! `klamm serve`: the gateway.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use tracing::warn;
+
+use super::{BAD_CONFIG, ConfigArgs};
+use crate::boot::{self, Error, Start};
+use crate::config::live::Live;
+use crate::config::{self, LogFormat};
+use crate::librdkafka;
+use crate::shutdown::Signals;
+use crate::telemetry::{LogStyle, access, logs};
+
+/// Run the gateway
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// Write the bound addresses as JSON to this file once both listeners are bound
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> io::Result<ExitCode> {
+        let (live, warnings) = match Live::open(self.config.source(config::environment())) {
+            Ok(opened) => opened,
+            Err(faults) => {
+                eprintln!("{faults}");
+                return Ok(ExitCode::from(BAD_CONFIG));
+            }
+        };
+        let log = live.current().log.clone();
+        let logs = logs::init(&log.level, style(log.format)).map_err(io::Error::other)?;
+        for warning in warnings {
+            warn!("config: {warning}");
+        }
+        let ready_file = self.ready_file;
+        let start = Start { live: Arc::new(live), logs, access: access::Style::Log, create: None, ready_file };
+        gateway(start, async |_| {})
+    }
+}
+
+fn style(format: LogFormat) -> LogStyle {
+    match format {
+        LogFormat::Pretty => LogStyle::Pretty,
+        LogFormat::Json => LogStyle::Json,
+        LogFormat::Auto if io::stderr().is_terminal() => LogStyle::Pretty,
+        LogFormat::Auto => LogStyle::Json,
+    }
+}
+
+/// Runs a gateway to its end; `began` is told once it serves.
+pub(super) fn gateway(start: Start, began: impl AsyncFnOnce(&boot::Running)) -> io::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("klamm-http").build()?;
+    let stopped = runtime.block_on(async {
+        let signals = Signals::new().map_err(Error::Signals)?;
+        let running = boot::start(start)?;
+        began(&running).await;
+        Ok::<bool, Error>(running.until_stopped(signals).await)
+    });
+    // What still blocks (a question to a broker that does not answer) holds nothing that matters.
+    runtime.shutdown_background();
+    let clean = stopped.map_err(io::Error::other)?;
+    // stderr has no buffer; nobody may be left to read stdout.
+    let _ = io::stdout().flush();
+    librdkafka::exit(u8::from(!clean))
+}
