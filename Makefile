@@ -1,0 +1,72 @@
+# klamm: what a person does with the source. `make` alone lists it.
+#
+# Every goal first checks what it needs (scripts/setup.sh) and installs missing Debian packages where it may.
+# What was fetched once stays: Rust crates in Cargo's cache, Kafka's jars and the webhook payloads under .cache/.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Options for every cargo call, e.g. `make test CARGO_FLAGS=--locked`.
+CARGO_FLAGS ?=
+# Arguments of `make run` (for klamm dev) and `make test` (for the test runner, e.g. ARGS=decode::).
+ARGS ?=
+
+KAFKA_POM     := tests/kafka/pom.xml
+KAFKA_VERSION := $(shell sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|p' $(KAFKA_POM))
+KAFKA_HOME    := .cache/kafka/$(KAFKA_VERSION)
+KAFKA_STAMP   := $(KAFKA_HOME)/stamp
+
+HOOKS_VERSION := 7.6.1
+HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
+HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
+
+.PHONY: help run test lint kafka demo-real setup
+
+help: ## list the goals
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: ## check what building and testing needs, install what is missing
+	@scripts/setup.sh build lint test
+
+run: ## build and start `klamm dev`, a gateway with a Kafka inside (ARGS=... for it)
+	@scripts/setup.sh build
+	cargo run $(CARGO_FLAGS) --bin klamm -- dev $(ARGS)
+
+test: ## unit tests, and tests on the mock cluster and on a real Kafka
+	@scripts/setup.sh build test
+	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
+	cargo test $(CARGO_FLAGS) --workspace $(ARGS)
+
+lint: ## formatting, clippy, rustdoc, and licences and sources of the crates
+	@scripts/setup.sh build lint
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_FLAGS) --workspace --no-deps
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
+	 else echo 'lint: cargo-deny is not installed, deny.toml was not checked (cargo install --locked cargo-deny)'; fi
+
+kafka: ## fetch the jars of the Kafka that the tests start
+	@scripts/setup.sh test
+	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
+
+demo-real: ## real GitHub webhook payloads through `klamm serve` into a real Kafka, and back
+	@scripts/setup.sh build test demo
+	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP) $(HOOKS_INDEX)
+	KLAMM_DEMO_PAYLOADS='$(CURDIR)/$(HOOKS_INDEX)' \
+	  cargo test $(CARGO_FLAGS) --test it demo_real -- --ignored --nocapture --test-threads 1
+
+# Into a folder beside the final one first: a fetch that was cut leaves no half set of jars behind.
+$(KAFKA_STAMP): $(KAFKA_POM)
+	@echo 'kafka: fetching the jars of Apache Kafka $(KAFKA_VERSION) into $(KAFKA_HOME)'
+	@rm -rf $(KAFKA_HOME) && mkdir -p $(KAFKA_HOME)/part
+	@mvn -q -B -f $(KAFKA_POM) dependency:copy-dependencies \
+	   -DoutputDirectory='$(CURDIR)/$(KAFKA_HOME)/part' -DincludeScope=runtime
+	@mv $(KAFKA_HOME)/part $(KAFKA_HOME)/libs && touch $@
+
+$(HOOKS_INDEX):
+	@echo 'demo-real: fetching @octokit/webhooks-examples $(HOOKS_VERSION)'
+	@rm -rf $(HOOKS_HOME) && mkdir -p $(HOOKS_HOME)
+	@cd $(HOOKS_HOME) && npm pack --silent @octokit/webhooks-examples@$(HOOKS_VERSION) >/dev/null && tar xzf ./*.tgz
+	@touch $@

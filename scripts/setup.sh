@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Checks what the named parts of the build need; installs missing Debian packages where it may, else says which.
+#
+#   scripts/setup.sh [build] [lint] [test] [demo]
+#
+# Exit 0: everything is there. Exit 1: something is missing that it cannot or may not install; it says what.
+# It never installs a Rust toolchain and never changes anything when nothing is missing.
+set -euo pipefail
+
+readonly RUST_MINOR=90 # rust-version in Cargo.toml: 1.90
+readonly JAVA_MAJOR=17 # what Kafka 4 brokers need
+missing=()             # Debian packages
+faults=()              # what no package mends
+
+has() { command -v "$1" >/dev/null 2>&1; }
+need() { has "$1" || missing+=("$2"); } # command, package
+
+check_rust() {
+  local how='install Rust 1.90 or newer: see https://rustup.rs (then: rustup update stable)'
+  if ! has cargo || ! has rustc; then
+    faults+=("no Rust toolchain in PATH; $how")
+    return
+  fi
+  local version minor
+  version=$(rustc --version | awk '{ print $2 }')
+  minor=$(cut -d. -f2 <<<"$version")
+  if [[ $version != 1.* || $minor -lt $RUST_MINOR ]]; then
+    faults+=("Rust $version is too old; $how")
+  fi
+}
+
+# librdkafka is compiled from source: a C and C++ compiler, make, perl; OpenSSL's headers by pkg-config.
+check_build() {
+  check_rust
+  need cc gcc
+  need c++ g++
+  need make make
+  need perl perl
+  need pkg-config pkg-config
+  need curl curl
+  if ! has pkg-config || ! pkg-config --exists libssl; then missing+=(libssl-dev); fi
+}
+
+check_lint() {
+  has cargo || return 0
+  cargo fmt --version >/dev/null 2>&1 || faults+=('no rustfmt: rustup component add rustfmt')
+  cargo clippy --version >/dev/null 2>&1 || faults+=('no clippy: rustup component add clippy')
+}
+
+java_major() {
+  has java || { echo 0; return; }
+  java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1
+}
+
+# A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests.
+check_test() {
+  local major
+  major=$(java_major)
+  if [[ ${major:-0} -lt $JAVA_MAJOR ]]; then missing+=("$(java_package)"); fi
+  need mvn maven
+  need openssl openssl
+  need setpriv util-linux
+}
+
+java_package() {
+  local name
+  for name in openjdk-17-jre-headless openjdk-21-jre-headless; do
+    if has apt-cache && [[ -n $(apt-cache policy "$name" 2>/dev/null | grep -E 'Candidate: [0-9]') ]]; then
+      echo "$name"
+      return
+    fi
+  done
+  echo default-jre-headless
+}
+
+check_demo() { need npm npm; }
+
+check() {
+  missing=()
+  faults=()
+  local part
+  for part in "$@"; do
+    case $part in
+      build | lint | test | demo) "check_$part" ;;
+      *) echo "setup: unknown part '$part' (build, lint, test, demo)" >&2; exit 1 ;;
+    esac
+  done
+}
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+may_install() {
+  has apt-get || return 1
+  [[ $(id -u) == 0 ]] || { has sudo && sudo -n true 2>/dev/null; }
+}
+
+check "$@"
+if [[ ${#faults[@]} -gt 0 ]]; then
+  printf 'setup: %s\n' "${faults[@]}" >&2
+  exit 1
+fi
+if [[ ${#missing[@]} -gt 0 ]]; then
+  if ! may_install; then
+    echo "setup: missing, and may not install them: ${missing[*]}" >&2
+    echo "setup: on Debian or Ubuntu: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  echo "setup: installing ${missing[*]}"
+  as_root apt-get update -qq
+  check "$@" # now that the package lists are there: which Java
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  check "$@"
+fi
+if [[ ${#missing[@]} -gt 0 ]]; then
+  echo "setup: still missing after the installation: ${missing[*]}" >&2
+  exit 1
+fi

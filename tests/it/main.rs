@@ -1,0 +1,14 @@
+//! Everything of klamm that needs more than its own process: a real Apache Kafka, real sockets, the real binary.
+//!
+//! One binary, so that one broker serves most tests (`Kafka::shared`) and linking is paid once. `make kafka` fetches
+//! the broker's jars.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking; clippy's switch for tests does not reach the helpers of an integration binary"
+)]
+
+mod java_partitions;
+mod support;
+mod support_works;
