@@ -9,6 +9,8 @@
     reason = "tests fail by panicking; clippy's switch for tests does not reach the helpers of an integration binary"
 )]
 
+mod delivery;
+mod demo_real;
 mod java_partitions;
 mod support;
 mod support_works;
