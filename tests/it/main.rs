@@ -9,8 +9,21 @@
     reason = "tests fail by panicking; clippy's switch for tests does not reach the helpers of an integration binary"
 )]
 
+mod admin;
+mod admission;
+mod cli;
 mod delivery;
 mod demo_real;
+mod dev;
+mod edge;
 mod java_partitions;
+mod layers;
+mod limits;
+mod outage;
+mod partial;
+mod refusals;
+mod reload;
+mod security;
+mod shutdown;
 mod support;
 mod support_works;
