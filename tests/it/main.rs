@@ -15,6 +15,7 @@ mod cli;
 mod delivery;
 mod demo_real;
 mod dev;
+mod docs;
 mod edge;
 mod java_partitions;
 mod layers;
