@@ -19,21 +19,25 @@ pub(crate) async fn broker() -> MutexGuard<'static, Kafka> {
     BROKER.get_or_init(|| Mutex::new(Kafka::start(&Options::default()))).lock().await
 }
 
-/// Waits are short, so that an outage of seconds shows every answer.
-fn config(kafka: &Kafka) -> String {
+/// With `IMPATIENT` waits, an outage of seconds shows every answer.
+fn config(kafka: &Kafka, (wait, delivery): (&str, &str)) -> String {
     let (bootstrap, sha256) = (kafka.bootstrap(), keys::fixed("shop").sha256);
     format!(
         r#"
-ingest: {{ listen: "127.0.0.1:0", wait: 1s }}
+ingest: {{ listen: "127.0.0.1:0", wait: {wait} }}
 admin: {{ listen: "127.0.0.1:0" }}
 shutdown: {{ lame_duck: 0s, flush: 10s }}
-kafka: {{ default: {{ bootstrap: ["{bootstrap}"], delivery_timeout: 4s }} }}
+kafka: {{ default: {{ bootstrap: ["{bootstrap}"], delivery_timeout: {delivery} }} }}
 defaults: {{ limits: {{ requests: off, events: off, bytes: off }} }}
 clients: {{ shop: {{ keys: [{{ label: test, sha256: "{sha256}" }}], topics: ["outage-*"] }} }}
 topics: {{ "outage-*": {{}} }}
 "#
     )
 }
+
+const IMPATIENT: (&str, &str) = ("1s", "4s");
+/// As klamm comes.
+const PATIENT: (&str, &str) = ("10s", "30s");
 
 fn plans(topic: &'static str) -> [Plan; 2] {
     let one = Plan { client: "shop", topic, senders: 6, events: 1, hang_up: false };
@@ -44,7 +48,7 @@ fn plans(topic: &'static str) -> [Plan; 2] {
 async fn a_broker_that_hangs_under_load_gets_honest_504s_and_503s_and_200s_again_when_it_goes_on() {
     let kafka = broker().await;
     kafka.create_topic("outage-hang", 3, &[]);
-    let gateway = Gateway::start(&config(&kafka));
+    let gateway = Gateway::start(&config(&kafka, IMPATIENT));
     gateway.ready().await;
     let load = Load::start(gateway.ingest(), &plans("outage-hang"));
     load.until(200, 50, Duration::from_secs(20)).await;
@@ -69,7 +73,7 @@ async fn a_broker_that_hangs_under_load_gets_honest_504s_and_503s_and_200s_again
 async fn a_broker_that_is_killed_under_load_and_restarted_has_every_event_that_was_answered_200() {
     let kafka = broker().await;
     kafka.create_topic("outage-kill", 3, &[]);
-    let gateway = Gateway::start(&config(&kafka));
+    let gateway = Gateway::start(&config(&kafka, IMPATIENT));
     gateway.ready().await;
     let load = Load::start(gateway.ingest(), &plans("outage-kill"));
     load.until(200, 50, Duration::from_secs(20)).await;
@@ -90,7 +94,7 @@ async fn klamm_starts_without_kafka_answers_503_and_is_ready_when_kafka_comes() 
     let kafka = broker().await;
     kafka.create_topic("outage-late", 1, &[]);
     kafka.kill_broker(1);
-    let gateway = Gateway::start(&config(&kafka));
+    let gateway = Gateway::start(&config(&kafka, PATIENT));
     let (client, admin) = (Client::new(gateway.ingest()), Client::new(gateway.admin()));
     let key = format!("Bearer {}", keys::fixed("shop").text);
     let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
