@@ -14,6 +14,7 @@ mod fault;
 mod json;
 mod media;
 mod ndjson;
+mod quick;
 mod single;
 #[cfg(test)]
 mod tests;

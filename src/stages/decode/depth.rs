@@ -14,7 +14,7 @@ pub(super) fn beyond(text: &[u8], limit: usize) -> Option<usize> {
 }
 
 /// How many brackets open in `text`, those in strings too.
-pub(super) fn opened(text: &[u8]) -> usize {
+fn opened(text: &[u8]) -> usize {
     // In this form the compiler makes it 16 or more bytes at a time; memchr2 is several times slower, for brackets
     // are frequent. The two differ in the bit 0x20 alone, and no sum is over a `u8`.
     let of = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();

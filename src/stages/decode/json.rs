@@ -9,9 +9,12 @@ use crate::event::json::{elements, offset_in};
 use crate::event::{Batch, Event, Piece};
 use crate::reject::Reject;
 
-use super::fault;
+use super::{fault, quick};
 
 pub(super) fn decode(batch: &mut Batch, caps: &Caps) -> Result<(), Reject> {
+    if quick::value_or_array(batch, caps.events, caps.depth) {
+        return Ok(());
+    }
     let body = batch.body().clone();
     each(&body, caps, &mut |text| {
         let index = batch.received() as u32;

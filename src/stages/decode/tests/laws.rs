@@ -132,6 +132,37 @@ proptest! {
     }
 
     #[test]
+    fn the_quick_pass_says_yes_to_just_what_serde_json_takes(
+        value in any_json(), pretty in any::<bool>(),
+        edits in proptest::collection::vec((any::<usize>(), 0..5_u8, any::<u8>()), 0..4),
+    ) {
+        let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
+        let mut text = text.into_bytes();
+        for (at, edit, byte) in edits {
+            let at = at % (text.len() + 1);
+            match edit {
+                0 => text.insert(at, byte),
+                1 => text.insert(at, b"[]{}\",:\\0e-.\n "[byte as usize % 14]),
+                2 if at < text.len() => text[at] = byte,
+                3 if at < text.len() => text[at] ^= 1 << (byte % 8),
+                _ if at < text.len() => drop(text.remove(at)),
+                _ => {}
+            }
+        }
+        let taken = |text: &[u8]| {
+            std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+        };
+        let mut batch = Batch::over(Bytes::from(text.clone()));
+        let yes = super::super::quick::value_or_array(&mut batch, 1000, 128);
+        prop_assert_eq!(yes, taken(&text));
+        if !text.contains(&b'\n') {
+            let mut batch = Batch::over(Bytes::from(text.clone()));
+            let yes = super::super::quick::lines(&mut batch, 1000, 128);
+            prop_assert_eq!(yes, taken(&text) || naive_lines(&text).is_empty());
+        }
+    }
+
+    #[test]
     fn nothing_panics_and_every_event_is_counted_once(body in proptest::collection::vec(any::<u8>(), 0..200), json in "[\\[\\]{}\",:\\\\a-e0-9\\n ]{0,80}") {
         for media in [Media::Json, Media::Ndjson, Media::EnvelopeJson, Media::EnvelopeNdjson, Media::Binary] {
             for body in [&body[..], json.as_bytes()] {
