@@ -23,10 +23,9 @@ use crate::shutdown::Phase;
 use crate::stages::admission::Budget;
 use crate::stages::limit::Clock;
 use crate::stages::produce::catalog::{Catalog, Create, Scout};
-use crate::stages::produce::health::Health;
+use crate::stages::produce::context::Ears;
 use crate::stages::produce::kafka::Kafka;
 use crate::stages::produce::options::Options;
-use crate::stages::produce::statistics::Board;
 use crate::tasks::{OnEnd, Tasks};
 use crate::telemetry::{AccessLog, ConnectionEvent, LogHandle, Metrics, access};
 
@@ -132,9 +131,9 @@ pub fn start(start: Start) -> Result<Running, Error> {
     let access = Arc::new(access);
 
     let options = Options { cluster: cluster.clone(), budget: config.budget.total.get() };
-    let (health, board) = (Arc::<Health>::default(), Arc::<Board>::default());
-    let kafka = Kafka::new(options.clone(), Arc::clone(&health), Arc::clone(&board)).map_err(kafka_error)?;
-    let kafka = Arc::new(kafka);
+    let ears = Ears::default();
+    let kafka = Arc::new(Kafka::new(options.clone(), ears.clone()).map_err(kafka_error)?);
+    let Ears { health, board, .. } = ears;
     let scout = Arc::new(Scout::new(&options, Arc::clone(&health), create).map_err(kafka_error)?);
     let catalog = Catalog::new(Arc::clone(&scout), cluster.metadata_refresh.get());
     warn_if_unsafe(name, cluster);

@@ -9,7 +9,10 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
+
+mod producer;
+
+pub use producer::{ANY_PARTITION, Delivered, Producer, Record, Report, Reports, Topic};
 
 /// Whether the log of the partition holds a message, as far as librdkafka can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +26,28 @@ pub enum Persisted {
 }
 
 /// The status of a message in a delivery report (`rd_kafka_message_status`).
-pub fn persisted(message: &BorrowedMessage<'_>) -> Persisted {
-    // SAFETY: the borrow keeps the message, and the event that owns it, alive; the call only reads it.
-    match unsafe { sys::rd_kafka_message_status(message.ptr()) } {
+///
+/// # Safety
+/// `message` is one that librdkafka reported, and alive.
+unsafe fn status(message: *const sys::rd_kafka_message_t) -> Persisted {
+    // SAFETY: the caller's promise; the call only reads it.
+    match unsafe { sys::rd_kafka_message_status(message) } {
         sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Persisted::No,
         sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Persisted::Possibly,
         sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED => Persisted::Yes,
     }
 }
 
+/// The same of a message of the crate's own producers.
+#[cfg(test)]
+pub fn persisted(message: &rdkafka::message::BorrowedMessage<'_>) -> Persisted {
+    // SAFETY: the borrow keeps the message, and the event that owns it, alive.
+    unsafe { status(message.ptr()) }
+}
+
 /// Asks any broker for the brokers of the cluster, and for nothing else that `client` does not use itself: the cheapest
 /// question that shows whether Kafka answers. The crate can ask for one topic (and keeps it) or for all of them only.
+/// `client` should know no topic: librdkafka may let the broker create one that it knows and the broker has not.
 ///
 /// Blocks for at most `timeout`. Returns how many brokers the cluster has.
 ///

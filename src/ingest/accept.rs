@@ -1,5 +1,6 @@
 //! From the last byte of the body to the producer's queue. Nothing here awaits.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::event::{Batch, TopicName};
 use crate::reject::{Fault, Reject};
 use crate::stages::decode::{decode, inflate};
 use crate::stages::produce::options::EVENT_OVERHEAD;
-use crate::stages::produce::{Fate, Lane, Ticket};
+use crate::stages::produce::{Fates, Lane, Ticket};
 use crate::stages::route::key;
 use crate::stages::validate::{self, Known};
 use crate::telemetry::Outcome;
@@ -24,7 +25,7 @@ pub struct Sent {
     /// Where they went.
     pub topic: TopicName,
     /// Receives every fate once the last is known.
-    pub reply: oneshot::Receiver<Vec<Fate>>,
+    pub reply: oneshot::Receiver<Fates>,
     /// Shows the fates that are known before that.
     pub ticket: Ticket,
     /// Which events of the request were sent.
@@ -65,11 +66,15 @@ impl Indices {
         }
     }
 
-    /// The index in the request of the event at `place`.
-    pub fn at(&self, place: usize) -> u32 {
+    /// The indices in the request of the events at `places`, as runs: the first of each, and how many.
+    pub fn runs(&self, places: Range<usize>) -> Vec<(u32, u32)> {
         match self {
-            Self::All(_) => place as u32,
-            Self::Some(indices) => indices.get(place).copied().unwrap_or(u32::MAX),
+            Self::All(_) if places.is_empty() => Vec::new(),
+            Self::All(_) => vec![(places.start as u32, places.len() as u32)],
+            Self::Some(indices) => {
+                let runs = indices.get(places).unwrap_or_default().chunk_by(|a, b| a + 1 == *b);
+                runs.filter_map(|run| Some((*run.first()?, run.len() as u32))).collect()
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What became of a request, for the caller who still waits: fates and faults folded into runs.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -8,7 +9,7 @@ use super::Gateway;
 use super::accept::{Indices, Sent};
 use crate::event::TopicName;
 use crate::reject::{Code, Failure, Fault, Reject};
-use crate::stages::produce::Fate;
+use crate::stages::produce::{Fate, Fates};
 
 /// A run of acknowledged events with consecutive offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,48 +48,56 @@ pub struct Accepted {
 /// The events' fate and their counting do not change; the receipts are lost.
 pub async fn outcome(app: &Gateway, mut sent: Sent) -> Result<Accepted, Reject> {
     let fates = match tokio::time::timeout(sent.wait, &mut sent.reply).await {
-        Ok(Ok(fates)) => fates.into_iter().map(Some).collect(),
-        // The sink went away without a word. It does not; the honest answer would be that nothing is known.
-        Ok(Err(_)) => vec![None; sent.indices.count()],
+        Ok(fates) => fates,
         Err(_) => match app.sink.so_far(sent.ticket) {
-            Some(fates) => fates,
+            Some(fates) => Ok(fates),
             // Settled just now.
-            None => sent
-                .reply
-                .await
-                .map_or_else(|_| vec![None; sent.indices.count()], |fates| fates.into_iter().map(Some).collect()),
+            None => sent.reply.await,
         },
     };
-    fold(sent.topic, &sent.indices, &fates, sent.faults, sent.minimal)
+    // The sink went away without a word. It does not; the honest answer would be that nothing is known.
+    fold(sent.topic, &sent.indices, &fates.unwrap_or_default(), sent.faults, sent.minimal)
 }
 
 /// Folds fates and faults into runs; each index stands in exactly one.
 fn fold(
     topic: TopicName,
     indices: &Indices,
-    fates: &[Option<Fate>],
+    fates: &Fates,
     faults: Vec<Fault>,
     minimal: bool,
 ) -> Result<Accepted, Reject> {
     let mut receipts: Vec<Receipt> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
-    let mut accepted = 0;
-    for (place, fate) in fates.iter().enumerate() {
-        let index = indices.at(place);
-        match *fate {
-            Some(Fate::Acked { partition, offset }) => {
-                accepted += 1;
-                extend_receipts(&mut receipts, Receipt { index, count: 1, partition, offset });
+    let open = |failures: &mut _, places: Range<usize>| {
+        for (index, count) in indices.runs(places) {
+            extend(failures, index, count, Code::OutcomeUnknown, "no answer from Kafka yet".into());
+        }
+    };
+    let mut next = 0;
+    for run in fates.runs() {
+        open(&mut failures, next..run.place);
+        next = run.place + run.count;
+        let mut before = 0;
+        for (index, count) in indices.runs(run.place..next) {
+            let mut fail = |code, detail| extend(&mut failures, index, count, code, detail);
+            match run.fate {
+                Fate::Acked { partition, offset } => {
+                    let offset = offset.map(|offset| offset + i64::from(before));
+                    receipts.push(Receipt { index, count, partition, offset });
+                }
+                Fate::Refused(code) => fail(Code::KafkaRejected, text(code)),
+                Fate::Failed(code) => fail(Code::KafkaUnavailable, text(code)),
+                Fate::Unknown(code) => fail(Code::OutcomeUnknown, text(code)),
             }
-            Some(Fate::Refused(code)) => extend(&mut failures, index, Code::KafkaRejected, text(code)),
-            Some(Fate::Failed(code)) => extend(&mut failures, index, Code::KafkaUnavailable, text(code)),
-            Some(Fate::Unknown(code)) => extend(&mut failures, index, Code::OutcomeUnknown, text(code)),
-            None => extend(&mut failures, index, Code::OutcomeUnknown, "no answer from Kafka yet".into()),
+            before += count;
         }
     }
-    let of = fates.len() + faults.len();
+    open(&mut failures, next..indices.count());
+    let of = indices.count() + faults.len();
     failures.extend(faults.into_iter().map(skipped));
     failures.sort_by_key(|failure| failure.index);
+    let accepted = receipts.iter().map(|receipt| receipt.count as usize).sum();
     if accepted > 0 {
         return Ok(Accepted { topic, accepted, receipts, failures, minimal });
     }
@@ -102,27 +111,15 @@ fn fold(
     })
 }
 
-fn extend_receipts(receipts: &mut Vec<Receipt>, next: Receipt) {
-    if let Some(run) = receipts.last_mut()
-        && run.partition == next.partition
-        && run.index + run.count == next.index
-        && run.offset.map(|offset| offset + i64::from(run.count)) == next.offset
-    {
-        run.count += 1;
-    } else {
-        receipts.push(next);
-    }
-}
-
-fn extend(failures: &mut Vec<Failure>, index: u32, code: Code, detail: Cow<'static, str>) {
+fn extend(failures: &mut Vec<Failure>, index: u32, count: u32, code: Code, detail: Cow<'static, str>) {
     if let Some(run) = failures.last_mut()
         && run.code == code
         && run.index + run.count == index
         && run.detail == detail
     {
-        run.count += 1;
+        run.count += count;
     } else {
-        failures.push(Failure { index, count: 1, code, detail, fault: None });
+        failures.push(Failure { index, count, code, detail, fault: None });
     }
 }
 
@@ -146,19 +143,23 @@ mod tests {
     use super::*;
     use crate::reject::{Place, Reason};
 
-    fn acked(partition: i32, offset: i64) -> Option<Fate> {
-        Some(Fate::Acked { partition, offset: Some(offset) })
+    const UNKNOWN: Fate = Fate::Unknown(RDKafkaErrorCode::MessageTimedOut);
+    const FAILED: Fate = Fate::Failed(RDKafkaErrorCode::MessageTimedOut);
+    const REFUSED: Fate = Fate::Refused(RDKafkaErrorCode::TopicAuthorizationFailed);
+
+    fn acked(partition: i32, offset: i64) -> Fate {
+        Fate::Acked { partition, offset: Some(offset) }
     }
 
-    fn folded(fates: &[Option<Fate>]) -> Result<Accepted, Reject> {
-        fold("t".into(), &Indices::All(fates.len()), fates, Vec::new(), false)
+    fn folded(events: usize, fates: &[Fate]) -> Result<Accepted, Reject> {
+        let fates = fates.iter().copied().collect();
+        fold("t".into(), &Indices::All(events), &fates, Vec::new(), false)
     }
 
     #[test]
     fn receipts_are_runs_of_consecutive_offsets_in_one_partition() {
-        let fates =
-            [acked(0, 7), acked(0, 8), acked(0, 10), acked(1, 11), Some(Fate::Acked { partition: 1, offset: None })];
-        let answer = folded(&fates).unwrap();
+        let none = Fate::Acked { partition: 1, offset: None };
+        let answer = folded(5, &[acked(0, 7), acked(0, 8), acked(0, 10), acked(1, 11), none]).unwrap();
         let run = |index, count, partition, offset| Receipt { index, count, partition, offset };
         assert_eq!(
             answer.receipts,
@@ -168,9 +169,21 @@ mod tests {
     }
 
     #[test]
+    fn a_run_over_a_skipped_event_is_two_receipts_with_their_own_offsets() {
+        let fault = Fault { index: 1, place: Place::Offset(3), reason: Reason::Malformed, detail: "x".into() };
+        let fates = [acked(0, 7), acked(0, 8), acked(0, 9)].into_iter().collect();
+        let answer = fold("t".into(), &Indices::Some(vec![0, 2, 3]), &fates, vec![fault], false).unwrap();
+        let runs: Vec<_> = answer.receipts.iter().map(|r| (r.index, r.count, r.offset)).collect();
+        assert_eq!(runs, [(0, 1, Some(7)), (2, 2, Some(8))]);
+    }
+
+    #[test]
     fn every_index_stands_in_exactly_one_run() {
-        let failed = Some(Fate::Failed(RDKafkaErrorCode::MessageTimedOut));
-        let fates = [acked(0, 0), failed, failed, None, acked(0, 1)];
+        // The fourth has no fate yet.
+        let mut fates = Fates::default();
+        for (place, fate) in [(0, acked(0, 0)), (1, FAILED), (2, FAILED), (4, acked(0, 1))] {
+            fates.add(place, fate);
+        }
         let fault = Fault { index: 2, place: Place::Offset(3), reason: Reason::Malformed, detail: "x".into() };
         let indices = Indices::Some(vec![0, 1, 3, 4, 5]);
         let answer = fold("t".into(), &indices, &fates, vec![fault], false).unwrap();
@@ -187,17 +200,14 @@ mod tests {
 
     #[test]
     fn without_an_acknowledged_event_the_least_certain_fate_decides() {
-        let refused = Some(Fate::Refused(RDKafkaErrorCode::TopicAuthorizationFailed));
-        let failed = Some(Fate::Failed(RDKafkaErrorCode::MessageTimedOut));
-        let unknown = Some(Fate::Unknown(RDKafkaErrorCode::MessageTimedOut));
-        for (fates, status) in [
-            (vec![refused, failed, unknown], 504),
-            (vec![refused, failed, None], 504),
-            (vec![refused, failed], 503),
-            (vec![refused, refused], 502),
+        for (events, fates, status) in [
+            (3, vec![REFUSED, FAILED, UNKNOWN], 504),
+            (3, vec![REFUSED, FAILED], 504),
+            (2, vec![REFUSED, FAILED], 503),
+            (2, vec![REFUSED, REFUSED], 502),
         ] {
-            assert_eq!(folded(&fates).unwrap_err().code().row().status, status, "{fates:?}");
+            assert_eq!(folded(events, &fates).unwrap_err().code().row().status, status, "{fates:?}");
         }
-        assert!(folded(&[refused, unknown, acked(0, 0)]).is_ok());
+        assert!(folded(3, &[REFUSED, UNKNOWN, acked(0, 0)]).is_ok());
     }
 }

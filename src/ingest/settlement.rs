@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::tally::Tally;
 use crate::stages::admission::Permit;
 use crate::stages::limit::{Charge, Quota};
-use crate::stages::produce::{Completion, Fate};
+use crate::stages::produce::{Completion, Fate, Fates};
 use crate::telemetry::{Outcome, Pair};
 
 /// Lives with the producer until then.
@@ -22,7 +22,7 @@ pub struct Settlement {
     /// Where the wait is counted.
     pub pair: Arc<Pair>,
     /// Where the caller waits, or has waited.
-    pub tell: oneshot::Sender<Vec<Fate>>,
+    pub tell: oneshot::Sender<Fates>,
     /// When the events were handed over.
     pub began: Instant,
     /// Given back with this.
@@ -30,21 +30,19 @@ pub struct Settlement {
 }
 
 impl Completion for Settlement {
-    fn settled(mut self: Box<Self>, fates: Vec<Fate>) {
+    fn settled(mut self: Box<Self>, fates: Fates) {
         self.pair.ack(self.began.elapsed());
         let mut failed = 0;
-        for outcome in Outcome::ALL {
-            let count = fates.iter().filter(|fate| outcome_of(fate) == outcome).count();
-            if count > 0 {
-                self.tally.settle(outcome, count);
-            }
+        for run in fates.runs() {
+            let outcome = outcome_of(&run.fate);
+            self.tally.settle(outcome, run.count);
             if outcome == Outcome::Failed {
-                failed = count as u64;
+                failed += run.count as u64;
             }
         }
         if failed > 0 {
             // Sizes are not kept for every event: a part of the request gets back its part of the bytes.
-            let bytes = self.charge.bytes() * failed / (fates.len() as u64).max(1);
+            let bytes = self.charge.bytes() * failed / (fates.count() as u64).max(1);
             self.quota.refund(self.charge.split(failed, bytes));
         }
         // The caller may have gone: nothing else depends on it.

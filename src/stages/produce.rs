@@ -14,12 +14,17 @@ pub mod catalog;
 pub mod context;
 #[cfg(test)]
 pub mod fake;
+pub mod fates;
 pub mod flights;
 pub mod health;
 pub mod kafka;
 pub mod options;
+pub mod partitions;
+#[cfg(test)]
+pub mod reference;
 pub mod statistics;
 
+pub use fates::{Fates, Run};
 pub use flights::Ticket;
 
 /// What became of one event. Final.
@@ -42,8 +47,8 @@ pub enum Fate {
 
 /// Who is told when every event of a request has its fate.
 pub trait Completion: Send {
-    /// Called once, from any thread; must not block. `fates` are in the order of the batch's events.
-    fn settled(self: Box<Self>, fates: Vec<Fate>);
+    /// Called once, from any thread; must not block. `fates` has one for each event of the batch.
+    fn settled(self: Box<Self>, fates: Fates);
 }
 
 /// Where a request's events go.
@@ -82,7 +87,7 @@ pub trait Sink: Send + Sync {
     fn send(&self, to: &Destination, lane: Lane, batch: &Batch, done: Box<dyn Completion>) -> Ticket;
 
     /// The fates that are already known; `None` once all are (the completion has them).
-    fn so_far(&self, ticket: Ticket) -> Option<Vec<Option<Fate>>>;
+    fn so_far(&self, ticket: Ticket) -> Option<Fates>;
 
     /// How many requests still wait for a fate, and how many events.
     fn waiting(&self) -> Waiting;

@@ -1,10 +1,12 @@
 //! One of two brokers hangs: the other's partitions are served as ever, and a batch over both is told apart.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client};
+use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::kafka::{Kafka, Options};
 use crate::support::keys;
@@ -19,8 +21,8 @@ fn config(kafka: &Kafka) -> String {
 ingest: {{ listen: "127.0.0.1:0", wait: 2s }}
 admin: {{ listen: "127.0.0.1:0" }}
 kafka: {{ default: {{ bootstrap: ["{bootstrap}"] }} }}
-clients: {{ shop: {{ keys: [{{ label: test, sha256: "{sha256}" }}], topics: [split, whole] }} }}
-topics: {{ split: {{ partition: allow, formats: [envelope] }}, whole: {{ formats: [envelope] }} }}
+clients: {{ shop: {{ keys: [{{ label: test, sha256: "{sha256}" }}], topics: [split, whole, free] }} }}
+topics: {{ split: {{ partition: allow, formats: [envelope] }}, whole: {{ formats: [envelope] }}, free: {{ formats: [envelope] }} }}
 "#
     )
 }
@@ -96,4 +98,58 @@ async fn with_one_of_two_brokers_hanging_a_mixed_batch_is_207_the_rest_504_and_t
     assert_eq!(after.acked, 9.0, "the late reports of a 207 and a 504 are counted: {after:?}");
     assert_eq!(check_counts(&kafka, "split", after).len(), 9);
     assert_eq!(check_counts(&kafka, "whole", settled(&gateway, "shop", "whole").await).len(), 25);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_without_a_key_leave_the_partitions_of_a_broker_that_died() {
+    let soon = [("broker.session.timeout.ms", "3000"), ("broker.heartbeat.interval.ms", "500")];
+    let properties = soon.map(|(name, value)| (name, value.to_owned())).to_vec();
+    let kafka = Kafka::start(&Options { brokers: 2, properties, ..Options::default() });
+    // One replica each.
+    kafka.create_topic_on("free", &[&[1], &[2], &[1], &[2]], &[]);
+    let gateway = Gateway::start(&config(&kafka));
+    gateway.ready().await;
+    let shop = Shop { client: Client::new(gateway.ingest()), key: format!("Bearer {}", keys::fixed("shop").text) };
+    let partition_of = |answer: &Answer| answer.json()["receipts"][0]["partition"].as_i64();
+    let mut reached = BTreeSet::new();
+    for turn in 0..40 {
+        let answer = shop.post("free", &format!("before-{turn}"), &[-1]).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        reached.extend(partition_of(&answer));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(reached.len(), 4, "without a fault every partition gets its share");
+
+    kafka.kill_broker(2);
+    eventually("the cluster knows", Duration::from_secs(30), || {
+        (kafka.leaders("free") == [1, -1, 1, -1]).then_some(())
+    });
+    // klamm reads it with the next metadata; until then a request may wait for the dead one.
+    let (mut good, mut lost, began) = (0, 0, Instant::now());
+    while good < 100 {
+        let answer = shop.post("free", &format!("meanwhile-{good}-{lost}"), &[-1]).await;
+        match (answer.status, partition_of(&answer)) {
+            (200, Some(0 | 2)) => good += 1,
+            (504, _) => (good, lost) = (0, lost + 1),
+            _ => panic!("{}\n{}", answer.json(), gateway.log()),
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{lost} requests were sent to a partition without a leader");
+    }
+    // Two seconds each, one after the other: at most one for each dead partition.
+    assert!(lost <= 2, "{lost} requests were sent to a partition without a leader");
+
+    kafka.restart_broker(2);
+    eventually("it leads again", Duration::from_secs(60), || (kafka.leaders("free") == [1, 2, 1, 2]).then_some(()));
+    let mut again = BTreeSet::new();
+    for turn in 0..400 {
+        let answer = shop.post("free", &format!("after-{turn}"), &[-1]).await;
+        assert_eq!(answer.status, 200, "{}\n{}", answer.json(), gateway.log());
+        again.extend(partition_of(&answer));
+        if again.len() == 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(again.len(), 4, "the partitions of the broker that is back get their share again");
+    check_counts(&kafka, "free", settled(&gateway, "shop", "free").await);
 }

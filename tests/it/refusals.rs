@@ -343,3 +343,18 @@ async fn every_answer_to_a_known_client_carries_its_quotas() {
     }
     assert_quotas("without a key", &http.get("/v1/topics", &[]).await, false);
 }
+
+/// The mock cluster makes topics where a client lets it, as a Kafka with `auto.create.topics.enable` does.
+#[tokio::test]
+async fn a_topic_that_is_missing_is_never_made() {
+    let mock = Mock::start(&TOPICS);
+    let gateway = table(&mock);
+    gateway.ready().await;
+    let (http, key) = (Client::new(gateway.ingest()), bearer("shop"));
+    // Longer than klamm believes that it is missing, and over two of its questions whether Kafka answers.
+    for turn in 0..44 {
+        let answer = http.get("/v1/topics/absent", &[("authorization", &key)]).await;
+        assert_eq!(answer.status, 404, "turn {turn}");
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+}

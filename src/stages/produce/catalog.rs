@@ -69,6 +69,9 @@ pub type Create = Arc<dyn Fn(&TopicName) -> Result<(), String> + Send + Sync>;
 /// Asks Kafka. Blocking questions run on the runtime's threads for them.
 pub struct Scout {
     admin: Arc<AdminClient<ScoutContext>>,
+    /// Asks for the brokers and knows no topic: librdkafka names those that a client knows in this question and, whatever
+    /// `allow.auto.create.topics` says, may then let the broker create what is missing.
+    caller: Arc<AdminClient<ScoutContext>>,
     /// Whether topic settings can be read; asked again with every refresh.
     reads_settings: AtomicBool,
     create: Option<Create>,
@@ -95,10 +98,11 @@ impl Scout {
     /// # Errors
     /// Where librdkafka does not take the properties.
     pub fn new(options: &Options, health: Arc<Health>, create: Option<Create>) -> Result<Self, KafkaError> {
+        let caller = options.scout().create_with_context(ScoutContext { health: Arc::clone(&health) })?;
         let admin = options.scout().create_with_context(ScoutContext { health })?;
         // The mock cluster of `klamm dev`, which alone makes topics unasked, knows no settings.
         let reads_settings = AtomicBool::new(create.is_none());
-        Ok(Self { admin: Arc::new(admin), reads_settings, create })
+        Ok(Self { admin: Arc::new(admin), caller: Arc::new(caller), reads_settings, create })
     }
 
     /// Whether Kafka answers; how many brokers it has.
@@ -106,8 +110,8 @@ impl Scout {
     /// # Errors
     /// What librdkafka says where none answers within `patience`.
     pub async fn ask_brokers(&self, patience: Duration) -> Result<usize, RDKafkaErrorCode> {
-        let admin = Arc::clone(&self.admin);
-        tokio::task::spawn_blocking(move || librdkafka::ask_brokers(admin.inner(), patience))
+        let caller = Arc::clone(&self.caller);
+        tokio::task::spawn_blocking(move || librdkafka::ask_brokers(caller.inner(), patience))
             .await
             .unwrap_or(Err(RDKafkaErrorCode::Fail))
     }

@@ -7,35 +7,45 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use tracing::{debug, error, info, warn};
 
 use super::Fate;
-use super::flights::{Flights, Opaque};
+use super::flights::Flights;
 use super::health::Health;
+use super::partitions::Atlas;
 use super::statistics::Board;
-use crate::librdkafka::{self, Persisted};
+use crate::librdkafka::{Delivered, Persisted, Report, Reports};
 
 /// How long a producer lives at least before another takes its place.
 const REBIRTH: Duration = Duration::from_secs(1);
+
+/// What all producers of a sink tell.
+#[derive(Clone, Default)]
+pub struct Ears {
+    /// Where fates go.
+    pub flights: Arc<Flights>,
+    /// Who keeps an eye on Kafka.
+    pub health: Arc<Health>,
+    /// Where statistics are posted.
+    pub board: Arc<Board>,
+    /// Who must know of partitions without a leader.
+    pub atlas: Arc<Atlas>,
+}
 
 /// Of one producer.
 pub struct Context {
     /// Its name among the producers.
     name: String,
-    flights: Arc<Flights>,
-    health: Arc<Health>,
-    board: Arc<Board>,
+    ears: Ears,
     /// Set where missing rights on the cluster made the producer fail for good.
     denied: AtomicBool,
     born: Instant,
 }
 
 impl Context {
-    /// A context that settles into `flights`.
-    pub fn new(name: String, flights: Arc<Flights>, health: Arc<Health>, board: Arc<Board>) -> Self {
-        Self { name, flights, health, board, denied: AtomicBool::new(false), born: Instant::now() }
+    /// A context of the producer `name`.
+    pub fn new(name: String, ears: Ears) -> Self {
+        Self { name, ears, denied: AtomicBool::new(false), born: Instant::now() }
     }
 
     /// Whether a producer that fails for good may be replaced by now. Where missing rights are the cause, the next one
@@ -61,7 +71,8 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        self.board.post(&self.name, statistics);
+        let Ears { board, atlas, .. } = &self.ears;
+        board.post(&self.name, statistics, |topic, partitions| atlas.leaderless(topic, partitions));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -69,43 +80,50 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::ClusterAuthorizationFailed) {
             self.denied.store(true, Ordering::Relaxed);
         }
-        self.health.complain(reason);
+        self.ears.health.complain(reason);
     }
 }
 
-impl ProducerContext<NoCustomPartitioner> for Context {
-    type DeliveryOpaque = Opaque;
+impl Delivered for Context {
+    fn delivered(&self, reports: Reports<'_>) {
+        // Before the table of flights is locked: a report of a failure is told and logged.
+        let fates: Vec<_> = reports.map(|report| (report.opaque(), self.fate(&report))).collect();
+        if fates.iter().any(|(_, fate)| matches!(fate, Fate::Acked { .. })) {
+            self.ears.health.note_ack();
+        }
+        self.ears.flights.settle(fates);
+    }
+}
 
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: Opaque) {
-        let fate = match result {
-            Ok(message) => {
-                self.health.note_ack();
-                acked(message)
-            }
-            Err((error, message)) => {
-                let code = self.cause(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown));
-                let fate = match librdkafka::persisted(message) {
-                    Persisted::Yes => acked(message),
-                    Persisted::Possibly => Fate::Unknown(code),
-                    Persisted::No if is_final(code) => Fate::Refused(code),
-                    Persisted::No => Fate::Failed(code),
-                };
-                let (topic, partition) = (message.topic(), message.partition());
-                debug!(topic, partition, %fate, "delivery failed");
-                if !matches!(fate, Fate::Acked { .. }) {
-                    self.health.complain(&format!("{topic}/{partition}: {code}"));
-                }
-                fate
-            }
+impl Context {
+    fn fate(&self, report: &Report<'_>) -> Fate {
+        let partition = report.partition();
+        let acked = Fate::Acked { partition, offset: report.offset() };
+        let Some(code) = report.error() else { return acked };
+        self.failed(code, report.persisted(), acked, (report.topic(), partition))
+    }
+
+    /// The fate of a record that was not simply delivered.
+    pub(super) fn failed(
+        &self,
+        code: RDKafkaErrorCode,
+        persisted: Persisted,
+        acked: Fate,
+        (topic, partition): (&str, i32),
+    ) -> Fate {
+        let code = self.cause(code);
+        let fate = match persisted {
+            Persisted::Yes => acked,
+            Persisted::Possibly => Fate::Unknown(code),
+            Persisted::No if is_final(code) => Fate::Refused(code),
+            Persisted::No => Fate::Failed(code),
         };
-        self.flights.settle(opaque, fate);
+        debug!(topic, partition, %fate, "delivery failed");
+        if !matches!(fate, Fate::Acked { .. }) {
+            self.ears.health.complain(&format!("{topic}/{partition}: {code}"));
+        }
+        fate
     }
-}
-
-fn acked(message: &impl Message) -> Fate {
-    // A broker that had the record already answers without an offset.
-    let offset = Some(message.offset()).filter(|offset| *offset >= 0);
-    Fate::Acked { partition: message.partition(), offset }
 }
 
 /// Whether sending the same again cannot help.

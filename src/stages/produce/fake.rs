@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::flights::{Flights, Ticket};
-use super::{Completion, Destination, Fate, Lane, Sink, Waiting};
+use super::{Completion, Destination, Fate, Fates, Lane, Sink, Waiting};
 use crate::event::Batch;
 
 /// Decides the fate of the event at a place of a request; `None` leaves it open until
@@ -51,7 +51,7 @@ impl Fake {
 
     /// Settles an event that was left open.
     pub fn settle(&self, ticket: Ticket, place: usize, fate: Fate) {
-        self.flights.settle(ticket.opaque(place), fate);
+        self.flights.settle([(ticket.opaque(place), fate)]);
     }
 
     /// What it was sent.
@@ -66,7 +66,7 @@ impl Fake {
 
 impl Sink for Fake {
     fn send(&self, to: &Destination, _: Lane, batch: &Batch, done: Box<dyn Completion>) -> Ticket {
-        let ticket = self.flights.begin(batch.events.len(), done);
+        let ticket = self.flights.begin(batch.events.len(), done, None);
         for (place, event) in batch.events.iter().enumerate() {
             let bytes = |piece| batch.bytes(piece).to_vec();
             self.lock().push(Record {
@@ -78,13 +78,13 @@ impl Sink for Fake {
                 timestamp: event.timestamp,
             });
             if let Some(fate) = (self.verdict)(place) {
-                self.flights.settle(ticket.opaque(place), fate);
+                self.flights.settle([(ticket.opaque(place), fate)]);
             }
         }
         ticket
     }
 
-    fn so_far(&self, ticket: Ticket) -> Option<Vec<Option<Fate>>> {
+    fn so_far(&self, ticket: Ticket) -> Option<Fates> {
         self.flights.so_far(ticket)
     }
 

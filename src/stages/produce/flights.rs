@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
-use super::{Completion, Fate, Waiting};
+use super::partitions::Hold;
+use super::{Completion, Fate, Fates, Waiting};
 
 /// What a message carries: 32 bits of flight, 32 bits of place.
 pub(super) type Opaque = usize;
@@ -24,16 +25,20 @@ pub struct Ticket {
 
 struct Flight {
     serial: u64,
+    events: usize,
     /// Events without a fate.
     left: usize,
-    fates: Vec<Option<Fate>>,
+    fates: Fates,
     done: Box<dyn Completion>,
+    /// Given back with the flight.
+    _hold: Option<Hold>,
 }
 
 /// The table.
 #[derive(Default)]
 pub struct Flights {
-    // One std Mutex: held for a few lines by one poller thread a producer and by the senders; never across an await.
+    // One std Mutex: taken once a request and once an array of reports, for a few nanoseconds an event; never across an
+    // await.
     open: Mutex<Open>,
 }
 
@@ -45,51 +50,44 @@ struct Open {
 }
 
 impl Flights {
-    /// Begins a flight of `events` events; of none, it is settled at once.
-    pub fn begin(&self, events: usize, done: Box<dyn Completion>) -> Ticket {
+    /// Begins a flight of `events` events; of none, it is settled at once. `hold` is kept until it is over.
+    pub fn begin(&self, events: usize, done: Box<dyn Completion>, hold: Option<Hold>) -> Ticket {
         let mut open = self.lock();
         open.serial += 1;
         let serial = open.serial;
         if events == 0 {
             drop(open);
-            done.settled(Vec::new());
+            done.settled(Fates::default());
             return Ticket { key: u32::MAX, serial };
         }
         open.events += events;
-        let key = open.flights.insert(Flight { serial, left: events, fates: vec![None; events], done });
-        Ticket { key: key as u32, serial }
+        let flight = Flight { serial, events, left: events, fates: Fates::default(), done, _hold: hold };
+        Ticket { key: open.flights.insert(flight) as u32, serial }
     }
 
-    /// Gives the event behind `opaque` its fate; the last one completes the flight.
-    pub(super) fn settle(&self, opaque: Opaque, fate: Fate) {
-        let (key, place) = (opaque >> 32, opaque & 0xffff_ffff);
+    /// Gives each event its fate; the last one of a flight completes it.
+    pub(super) fn settle(&self, fates: impl IntoIterator<Item = (Opaque, Fate)>) {
+        let mut over = Vec::new();
         let mut open = self.lock();
-        let Some(flight) = open.flights.get_mut(key) else {
-            debug_assert!(false, "a delivery report for no flight");
-            return;
-        };
-        match flight.fates.get_mut(place) {
-            Some(slot @ None) => *slot = Some(fate),
-            _ => {
-                debug_assert!(false, "an event settled twice");
-                return;
-            }
+        for (opaque, fate) in fates {
+            over.extend(open.settle(opaque, fate));
         }
-        flight.left -= 1;
-        let last = flight.left == 0;
-        open.events -= 1;
-        if last {
-            let flight = open.flights.remove(key);
-            drop(open);
-            flight.done.settled(flight.fates.into_iter().flatten().collect());
+        drop(open);
+        for mut flight in over {
+            flight.fates.sort();
+            debug_assert!(flight.fates.cover(flight.events), "an event settled twice");
+            flight.done.settled(flight.fates);
         }
     }
 
     /// See [`super::Sink::so_far`].
-    pub fn so_far(&self, ticket: Ticket) -> Option<Vec<Option<Fate>>> {
+    pub fn so_far(&self, ticket: Ticket) -> Option<Fates> {
         let open = self.lock();
         let flight = open.flights.get(ticket.key as usize)?;
-        (flight.serial == ticket.serial).then(|| flight.fates.clone())
+        let mut fates = (flight.serial == ticket.serial).then(|| flight.fates.clone())?;
+        drop(open);
+        fates.sort();
+        Some(fates)
     }
 
     /// See [`super::Sink::waiting`].
@@ -100,6 +98,21 @@ impl Flights {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Returns the flight that is over with this.
+    fn settle(&mut self, opaque: Opaque, fate: Fate) -> Option<Flight> {
+        let (key, place) = (opaque >> 32, opaque & 0xffff_ffff);
+        let Some(flight) = self.flights.get_mut(key) else {
+            debug_assert!(false, "a delivery report for no flight");
+            return None;
+        };
+        flight.fates.add(place, fate);
+        flight.left -= 1;
+        self.events -= 1;
+        (flight.left == 0).then(|| self.flights.remove(key))
     }
 }
 
@@ -116,10 +129,10 @@ mod tests {
 
     use super::*;
 
-    struct Tell(mpsc::Sender<Vec<Fate>>);
+    struct Tell(mpsc::Sender<Fates>);
 
     impl Completion for Tell {
-        fn settled(self: Box<Self>, fates: Vec<Fate>) {
+        fn settled(self: Box<Self>, fates: Fates) {
             self.0.send(fates).unwrap();
         }
     }
@@ -132,14 +145,18 @@ mod tests {
     fn a_flight_completes_once_with_every_fate_in_order() {
         let (tell, told) = mpsc::channel();
         let flights = Flights::default();
-        let ticket = flights.begin(3, Box::new(Tell(tell)));
-        flights.settle(ticket.opaque(2), acked(2));
-        flights.settle(ticket.opaque(0), acked(0));
-        assert_eq!(flights.so_far(ticket), Some(vec![Some(acked(0)), None, Some(acked(2))]));
+        let ticket = flights.begin(3, Box::new(Tell(tell)), None);
+        flights.settle([(ticket.opaque(2), acked(2))]);
+        flights.settle([(ticket.opaque(0), acked(0))]);
+        let known = flights.so_far(ticket).unwrap();
+        assert_eq!(
+            known.runs().iter().map(|run| (run.place, run.fate)).collect::<Vec<_>>(),
+            [(0, acked(0)), (2, acked(2))]
+        );
         assert_eq!(flights.waiting(), Waiting { requests: 1, events: 1 });
         assert!(told.try_recv().is_err());
-        flights.settle(ticket.opaque(1), acked(1));
-        assert_eq!(told.try_recv().unwrap(), [acked(0), acked(1), acked(2)]);
+        flights.settle([(ticket.opaque(1), acked(1))]);
+        assert_eq!(told.try_recv().unwrap().each(), [acked(0), acked(1), acked(2)]);
         assert_eq!(flights.so_far(ticket), None);
         assert_eq!(flights.waiting(), Waiting::default());
     }
@@ -148,20 +165,20 @@ mod tests {
     fn a_ticket_does_not_show_a_later_flight_in_the_same_place() {
         let (tell, _told) = mpsc::channel();
         let flights = Flights::default();
-        let first = flights.begin(1, Box::new(Tell(tell.clone())));
-        flights.settle(first.opaque(0), acked(0));
-        let second = flights.begin(1, Box::new(Tell(tell)));
+        let first = flights.begin(1, Box::new(Tell(tell.clone())), None);
+        flights.settle([(first.opaque(0), acked(0))]);
+        let second = flights.begin(1, Box::new(Tell(tell)), None);
         assert_eq!(first.opaque(0), second.opaque(0));
         assert_eq!(flights.so_far(first), None);
-        assert_eq!(flights.so_far(second), Some(vec![None]));
+        assert_eq!(flights.so_far(second), Some(Fates::default()));
     }
 
     #[test]
     fn a_flight_of_nothing_is_over_at_once() {
         let (tell, told) = mpsc::channel();
         let flights = Flights::default();
-        let ticket = flights.begin(0, Box::new(Tell(tell)));
-        assert_eq!(told.try_recv().unwrap(), []);
+        let ticket = flights.begin(0, Box::new(Tell(tell)), None);
+        assert_eq!(told.try_recv().unwrap(), Fates::default());
         assert_eq!(flights.so_far(ticket), None);
     }
 }

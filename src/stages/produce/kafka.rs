@@ -3,25 +3,22 @@
 //! Promises: never blocks; events of one request are enqueued in their order; a producer that failed for good is
 //! replaced at the next send.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 use tracing::info;
 
-use super::context::{Context, is_final};
-use super::flights::{Flights, Opaque, Ticket};
-use super::health::Health;
+use super::context::{Context, Ears, is_final};
+use super::flights::Ticket;
 use super::options::Options;
-use super::statistics::Board;
-use super::{Completion, Destination, Fate, Lane, Sink, Waiting};
-use crate::event::{Batch, Event};
+use super::partitions::{Stick, of_key};
+use super::{Completion, Destination, Fate, Fates, Lane, Sink, Waiting};
+use crate::event::{Batch, Event, TopicName};
+use crate::librdkafka::{ANY_PARTITION, Producer, Record, Topic};
 
-type Producer = ThreadedProducer<Context>;
-type Producers = BTreeMap<(Lane, u64), Arc<Producer>>;
+type Lines = BTreeMap<(Lane, u64), Arc<Line>>;
 
 /// How long a producer that is lost or given up may still report.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -29,12 +26,35 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Kafka.
 pub struct Kafka {
     options: Options,
-    flights: Arc<Flights>,
-    health: Arc<Health>,
-    board: Arc<Board>,
+    ears: Ears,
+    stick: Stick,
     /// By lane and batch size in bytes. Few: the sizes below the configured one are powers of two. `None` once given
     /// up.
-    producers: RwLock<Option<Producers>>,
+    lines: RwLock<Option<Lines>>,
+}
+
+/// A producer and its handles of topics.
+struct Line {
+    /// Before the producer, which a handle keeps alive: so the last to go is the producer's own thread.
+    topics: RwLock<HashMap<TopicName, Arc<Topic<Context>>>>,
+    producer: Producer<Context>,
+}
+
+impl Line {
+    /// Whether every later send fails, and it is time for another producer.
+    fn is_lost(&self) -> bool {
+        let client = self.producer.client();
+        client.fatal_error().is_some() && client.context().may_be_replaced()
+    }
+
+    fn topic(&self, name: &TopicName) -> Result<Arc<Topic<Context>>, RDKafkaErrorCode> {
+        if let Some(topic) = self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(Arc::clone(topic));
+        }
+        let topic = Arc::new(self.producer.topic(name.as_str())?);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(topics.entry(name.clone()).or_insert(topic)))
+    }
 }
 
 impl Kafka {
@@ -42,98 +62,80 @@ impl Kafka {
     ///
     /// # Errors
     /// Where librdkafka does not take the properties.
-    pub fn new(options: Options, health: Arc<Health>, board: Arc<Board>) -> KafkaResult<Self> {
-        let kafka =
-            Self { options, flights: Arc::default(), health, board, producers: RwLock::new(Some(BTreeMap::new())) };
-        kafka.producer(Lane::Express, kafka.options.batch_bytes(None))?;
+    pub fn new(options: Options, ears: Ears) -> KafkaResult<Self> {
+        let stick = options.stick();
+        let kafka = Self { options, ears, stick, lines: RwLock::new(Some(BTreeMap::new())) };
+        kafka.line(Lane::Express, kafka.options.batch_bytes(None))?;
         Ok(kafka)
     }
 
     /// Waits until everything is settled or `deadline` is over. Blocks. Says what is left.
     pub fn flush(&self, deadline: Instant) -> Waiting {
-        let producers = self.producers.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for producer in producers.unwrap_or_default().into_values() {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for line in lines.unwrap_or_default().into_values() {
             let left = deadline.saturating_duration_since(Instant::now());
             // Its word is not needed: what counts is what has a fate.
-            let _ = producer.flush(left.max(Duration::from_millis(1)));
+            let _ = line.producer.flush(left.max(Duration::from_millis(1)));
         }
-        self.flights.waiting()
+        self.ears.flights.waiting()
     }
 
     /// Gives up what is not settled: each such event is settled as failed or unknown, and so is what is sent later.
     /// Blocks for some seconds at most.
     pub fn give_up(&self) {
-        let producers = self.producers.write().unwrap_or_else(PoisonError::into_inner).take();
-        for producer in producers.unwrap_or_default().into_values() {
-            producer.purge(PurgeConfig::default().queue().inflight());
-            // Serves the reports of what was purged; what has no fate then gets none.
-            let _ = producer.flush(LAST_WORDS);
+        let lines = self.lines.write().unwrap_or_else(PoisonError::into_inner).take();
+        for line in lines.unwrap_or_default().into_values() {
+            line.producer.purge();
+            // Waits for the reports of what was purged; what has no fate then gets none.
+            let _ = line.producer.flush(LAST_WORDS);
         }
     }
 
-    fn producer(&self, lane: Lane, batch_bytes: u64) -> KafkaResult<Arc<Producer>> {
-        let usable = |producers: &Option<Producers>| match producers {
+    fn line(&self, lane: Lane, batch_bytes: u64) -> KafkaResult<Arc<Line>> {
+        let usable = |lines: &Option<Lines>| match lines {
             None => Some(Err(KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue))),
-            Some(producers) => producers.get(&(lane, batch_bytes)).filter(|p| !is_lost(p)).cloned().map(Ok),
+            Some(lines) => lines.get(&(lane, batch_bytes)).filter(|line| !line.is_lost()).cloned().map(Ok),
         };
-        if let Some(found) = usable(&self.producers.read().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(found) = usable(&self.lines.read().unwrap_or_else(PoisonError::into_inner)) {
             return found;
         }
-        let mut producers = self.producers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = usable(&producers) {
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = usable(&lines) {
             return found;
         }
-        let (flights, health, board) = (Arc::clone(&self.flights), Arc::clone(&self.health), Arc::clone(&self.board));
-        let context = Context::new(format!("{}-{batch_bytes}", lane.name()), flights, health, board);
-        let producer = Arc::new(self.options.producer(batch_bytes).create_with_context::<_, Producer>(context)?);
+        let context = Context::new(format!("{}-{batch_bytes}", lane.name()), self.ears.clone());
+        let producer = Producer::new(&self.options.producer(batch_bytes), context)?;
+        let line = Arc::new(Line { topics: RwLock::default(), producer });
         info!(lane = lane.name(), batch_bytes, "producer made");
-        if let Some(lost) = producers.get_or_insert_default().insert((lane, batch_bytes), Arc::clone(&producer)) {
-            if let Some((_, reason)) = lost.client().fatal_error() {
-                self.health.complain(&format!("the producer failed for good and is replaced: {reason}"));
+        if let Some(lost) = lines.get_or_insert_default().insert((lane, batch_bytes), Arc::clone(&line)) {
+            if let Some((_, reason)) = lost.producer.client().fatal_error() {
+                self.ears.health.complain(&format!("the producer failed for good and is replaced: {reason}"));
             }
             std::thread::spawn(move || {
                 // What it has sent may still be answered; dropping it calls that unknown.
-                let _ = lost.flush(LAST_WORDS);
+                let _ = lost.producer.flush(LAST_WORDS);
             });
         }
-        Ok(producer)
+        Ok(line)
     }
 
-    fn enqueue(
-        producer: &Producer,
-        to: &Destination,
-        batch: &Batch,
-        event: &Event,
-        opaque: Opaque,
-    ) -> Result<(), Fate> {
-        let mut record: BaseRecord<'_, [u8], [u8], Opaque> = BaseRecord::with_opaque_to(to.topic.as_str(), opaque);
-        record.payload = event.value.map(|piece| batch.bytes(piece));
-        record.key = event.key.map(|piece| batch.bytes(piece));
-        record.partition = event.partition;
-        record.timestamp = event.timestamp;
-        if event.header_count() > 0 {
-            record.headers = Some(headers(batch, event));
-        }
-        producer.send(record).map_err(|(error, _)| {
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-            refused(producer.context().cause(code))
-        })
+    /// The line and the handle for a destination.
+    fn way(&self, to: &Destination, lane: Lane) -> Result<(Arc<Line>, Arc<Topic<Context>>), RDKafkaErrorCode> {
+        let line = self.line(lane, self.options.batch_bytes(to.known.max_message_bytes));
+        let line = line.map_err(|error| {
+            self.ears.health.complain(&format!("no producer: {error}"));
+            error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
+        })?;
+        let topic = line.topic(&to.topic)?;
+        Ok((line, topic))
     }
-}
 
-/// Whether every later send fails, and it is time for another producer.
-fn is_lost(producer: &Producer) -> bool {
-    producer.client().fatal_error().is_some() && producer.context().may_be_replaced()
-}
-
-fn headers(batch: &Batch, event: &Event) -> OwnedHeaders {
-    batch.headers(event).iter().fold(OwnedHeaders::new_with_capacity(event.header_count()), |headers, header| {
-        headers.insert(Header {
-            // Decoding took names from text; a header whose name is none would be a bug, not a reason to stop.
-            key: std::str::from_utf8(batch.bytes(header.name)).unwrap_or_default(),
-            value: header.value.map(|piece| batch.bytes(piece)),
-        })
-    })
+    /// Fails an event that was not taken.
+    fn refuse(&self, line: &Line, to: &Destination, opaque: usize, code: RDKafkaErrorCode) {
+        let fate = refused(line.producer.client().context().cause(code));
+        self.ears.health.complain(&format!("topic {}: {fate}", to.topic));
+        self.ears.flights.settle([(opaque, fate)]);
+    }
 }
 
 /// The fate of an event that librdkafka did not take.
@@ -141,36 +143,123 @@ fn refused(code: RDKafkaErrorCode) -> Fate {
     if is_final(code) { Fate::Refused(code) } else { Fate::Failed(code) }
 }
 
+/// The events of one batch in the order in which they are enqueued: partition by partition, in each as they came.
+struct Order {
+    /// Partition and place of each event.
+    places: Vec<(i32, u32)>,
+}
+
+impl Order {
+    /// `sticky` chooses for events without a key, at most once.
+    fn of(batch: &Batch, partitions: i32, sticky: impl FnOnce() -> i32) -> Self {
+        let (mut sticky, mut chosen) = (Some(sticky), ANY_PARTITION);
+        let places = batch.events.iter().zip(0..).map(|(event, place)| {
+            let partition = match (event.partition, event.key) {
+                (Some(partition), _) => partition,
+                (None, Some(key)) => of_key(batch.bytes(key), partitions),
+                (None, None) => {
+                    if let Some(choose) = sticky.take() {
+                        chosen = choose();
+                    }
+                    chosen
+                }
+            };
+            (partition, place)
+        });
+        let mut places: Vec<_> = places.collect();
+        // By partition, then by place; mostly sorted already.
+        places.sort_unstable();
+        Self { places }
+    }
+
+    /// Runs for one partition that one call can take: plain events, or one that is not.
+    fn runs<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = (i32, &'a [(i32, u32)])> {
+        let plain = |&(_, place): &(i32, u32)| batch.events.get(place as usize).is_some_and(is_plain);
+        let runs = self.places.chunk_by(move |a, b| a.0 == b.0 && plain(a) && plain(b));
+        runs.filter_map(|run| run.first().map(|&(partition, _)| (partition, run)))
+    }
+}
+
+/// Whether the batch call can take it: it knows neither headers nor times.
+fn is_plain(event: &Event) -> bool {
+    event.header_count() == 0 && event.timestamp.is_none()
+}
+
+fn record<'a>(batch: &'a Batch, event: &Event, opaque: usize) -> Record<'a> {
+    let bytes = |piece| batch.bytes(piece);
+    Record { value: event.value.map(bytes), key: event.key.map(bytes), opaque }
+}
+
+/// Enqueues one event by itself.
+fn enqueue_one(
+    topic: &Topic<Context>,
+    partition: i32,
+    batch: &Batch,
+    event: &Event,
+    opaque: usize,
+) -> Result<(), RDKafkaErrorCode> {
+    let headers = batch.headers(event).iter();
+    let headers = headers.map(|header| (batch.bytes(header.name), header.value.map(|value| batch.bytes(value))));
+    topic.produce_one(partition, &record(batch, event, opaque), event.timestamp, headers)
+}
+
 impl Sink for Kafka {
     fn send(&self, to: &Destination, lane: Lane, batch: &Batch, done: Box<dyn Completion>) -> Ticket {
-        let ticket = self.flights.begin(batch.events.len(), done);
-        match self.producer(lane, self.options.batch_bytes(to.known.max_message_bytes)) {
-            Ok(producer) => {
-                for (place, event) in batch.events.iter().enumerate() {
-                    let opaque = ticket.opaque(place);
-                    if let Err(fate) = Self::enqueue(&producer, to, batch, event, opaque) {
-                        self.health.complain(&format!("topic {}: {fate}", to.topic));
-                        self.flights.settle(opaque, fate);
-                    }
+        let flights = &self.ears.flights;
+        let (line, topic) = match self.way(to, lane) {
+            Ok(way) => way,
+            Err(code) => {
+                let ticket = flights.begin(batch.events.len(), done, None);
+                flights.settle((0..batch.events.len()).map(|place| (ticket.opaque(place), refused(code))));
+                return ticket;
+            }
+        };
+        let mut hold = None;
+        let order = Order::of(batch, to.known.partitions, || {
+            let partitions = self.ears.atlas.of(&to.topic);
+            let (partition, held) = partitions.choose(to.known.partitions, batch.size(), Instant::now(), &self.stick);
+            hold = Some(held);
+            partition
+        });
+        // Before the first event is enqueued: its report may come before the last one is.
+        let ticket = flights.begin(batch.events.len(), done, hold);
+        for (partition, run) in order.runs(batch) {
+            let events = run.iter().filter_map(|&(_, place)| {
+                let event = batch.events.get(place as usize)?;
+                Some((event, ticket.opaque(place as usize)))
+            });
+            let mut left: Vec<(usize, RDKafkaErrorCode)> = Vec::new();
+            if run.len() > 1 || events.clone().all(|(event, _)| is_plain(event)) {
+                let records = events.clone().map(|(event, opaque)| record(batch, event, opaque));
+                topic.produce(partition, records, |opaque, code| left.push((opaque, code)));
+            } else {
+                for (event, opaque) in events.clone() {
+                    left.extend(enqueue_one(&topic, partition, batch, event, opaque).err().map(|code| (opaque, code)));
                 }
             }
-            Err(error) => {
-                self.health.complain(&format!("no producer: {error}"));
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                for place in 0..batch.events.len() {
-                    self.flights.settle(ticket.opaque(place), refused(code));
+            for (opaque, code) in left {
+                let event = events.clone().find(|(_, other)| *other == opaque).map(|(event, _)| event);
+                // librdkafka may not have heard yet of partitions that were added: its own choice is as good.
+                let again = match event {
+                    Some(event) if code == RDKafkaErrorCode::UnknownPartition && event.partition.is_none() => {
+                        enqueue_one(&topic, ANY_PARTITION, batch, event, opaque)
+                    }
+                    _ => Err(code),
+                };
+                if let Err(code) = again {
+                    self.refuse(&line, to, opaque, code);
                 }
             }
         }
         ticket
     }
 
-    fn so_far(&self, ticket: Ticket) -> Option<Vec<Option<Fate>>> {
-        self.flights.so_far(ticket)
+    fn so_far(&self, ticket: Ticket) -> Option<Fates> {
+        self.ears.flights.so_far(ticket)
     }
 
     fn waiting(&self) -> Waiting {
-        self.flights.waiting()
+        self.ears.flights.waiting()
     }
 }
 

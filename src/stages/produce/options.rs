@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::partitions::Stick;
 use crate::config::Cluster;
 
 /// What the broker counts beside the events themselves when it holds a batch to `max.message.bytes`.
@@ -79,6 +80,12 @@ impl Options {
         config.set("topic.metadata.refresh.interval.ms", millis(cluster.metadata_refresh.get()));
         config.set("topic.metadata.propagation.max.ms", "3000");
         self.override_by_properties(config)
+    }
+
+    /// How records without a key stick to a partition: twice as long as they linger, so that batches fill.
+    pub fn stick(&self) -> Stick {
+        let time = (self.cluster.linger.get() * 2).max(Duration::from_millis(1));
+        Stick { time, bytes: self.cluster.batch_bytes.get(), cap: self.budget / 8 }
     }
 
     /// The batch size for a topic that takes batches of at most `max_message_bytes`: the configured one where it fits,

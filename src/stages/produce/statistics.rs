@@ -17,10 +17,13 @@ pub struct Board {
 }
 
 impl Board {
-    /// Takes the JSON text that librdkafka gives once a second.
-    pub fn post(&self, producer: &str, json: &[u8]) {
+    /// Takes the JSON text that librdkafka gives once a second. Shows each topic's partitions that have no leader.
+    pub fn post(&self, producer: &str, json: &[u8], mut leaderless: impl FnMut(&str, &[i32])) {
         match serde_json::from_slice::<Text>(json) {
             Ok(text) => {
+                for (name, topic) in &text.topics {
+                    leaderless(name, &topic.leaderless());
+                }
                 let stats = text.read(producer);
                 self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(producer.to_owned(), stats);
             }
@@ -59,6 +62,23 @@ struct Broker {
 #[derive(Deserialize)]
 struct Topic {
     batchsize: Figures,
+    /// By number, as text; -1 is where records wait for the first metadata.
+    #[serde(default)]
+    partitions: HashMap<String, Partition>,
+}
+
+#[derive(Deserialize)]
+struct Partition {
+    partition: i32,
+    /// -1 is none.
+    leader: i32,
+}
+
+impl Topic {
+    fn leaderless(&self) -> Vec<i32> {
+        let without = self.partitions.values().filter(|partition| partition.leader < 0 && partition.partition >= 0);
+        without.map(|partition| partition.partition).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -128,14 +148,18 @@ mod tests {
         let json = format!(
             r#"{{"msg_cnt":5,"msg_size":700,"msg_size_max":9000,"x":null,
             "brokers":{{"a:1/bootstrap":{},"a:1/1":{}}},
-            "topics":{{"t":{{"batchsize":{{"avg":100,"p99":200,"cnt":1}}}},
+            "topics":{{"t":{{"batchsize":{{"avg":100,"p99":200,"cnt":1}},"partitions":{{
+            "-1":{{"partition":-1,"leader":-1}},"0":{{"partition":0,"leader":1}},"1":{{"partition":1,"leader":-1}}}}}},
             "u":{{"batchsize":{{"avg":400,"p99":900,"cnt":2}}}}}}}}"#,
             broker(-1),
             broker(1)
         );
         let board = Board::default();
-        board.post("p", json.as_bytes());
-        board.post("p", b"not json");
+        let mut leaderless = Vec::new();
+        board.post("p", json.as_bytes(), |topic, partitions| leaderless.push((topic.to_owned(), partitions.to_vec())));
+        board.post("p", b"not json", |_, _| panic!("nothing was read"));
+        leaderless.sort();
+        assert_eq!(leaderless, [("t".to_owned(), vec![1]), ("u".to_owned(), vec![])]);
         let [stats] = &board.read()[..] else { panic!("one producer") };
         assert_eq!((stats.queue_messages, stats.queue_bytes.get(), stats.queue_limit.get()), (5, 700, 9000));
         assert_eq!((stats.batch.avg.get(), stats.batch.p99.get()), (300, 900));

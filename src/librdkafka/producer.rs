@@ -1,0 +1,438 @@
+//! A producer with topic handles, batch enqueue and delivery reports by the array: what the crate's producers lack.
+//!
+//! The safety argument as a whole:
+//! - The native producer lives in an `Arc<Client>`. A [`Topic`] and the poller hold that `Arc`, so a handle is destroyed
+//!   and the last event is served before the producer is.
+//! - Keys, values and headers are copied by librdkafka within the call (`F_COPY`): no borrow outlives it.
+//! - An opaque is a number in a pointer's clothes. Nothing ever dereferences it.
+//! - librdkafka's objects used here are safe to use from any thread at the same time (its INTRODUCTION.md says so of
+//!   producers and topics); the queue of events is served by one thread, the poller.
+
+use std::ffi::{CStr, CString, c_void};
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_vtype_t as vtype;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{IsError, KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaType;
+
+use super::{Persisted, status};
+
+/// Leaves the choice of a partition to librdkafka.
+pub const ANY_PARTITION: i32 = -1;
+
+/// How long the poller waits for an event before it looks whether it should end.
+const NAP: Duration = Duration::from_millis(100);
+/// How long the reports of what is purged may take when a producer is dropped.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Records handed over in one call; so many descriptions of 72 bytes lie on the stack.
+const AT_ONCE: usize = 64;
+
+/// Who hears what became of the records, on the poller's thread.
+pub trait Delivered: ClientContext + 'static {
+    /// Takes the reports of one event: usually those of one batch.
+    fn delivered(&self, reports: Reports<'_>);
+}
+
+/// What became of some records. One that is not taken from here is not reported again.
+pub struct Reports<'e> {
+    event: NonNull<sys::rd_kafka_event_t>,
+    left: usize,
+    _event: PhantomData<&'e sys::rd_kafka_event_t>,
+}
+
+impl<'e> Iterator for Reports<'e> {
+    type Item = Report<'e>;
+
+    fn next(&mut self) -> Option<Report<'e>> {
+        // SAFETY: the event is alive for 'e and of the kind that holds messages. A message lives as long as its event.
+        let message = unsafe { sys::rd_kafka_event_message_next(self.event.as_ptr()).as_ref() }?;
+        self.left = self.left.saturating_sub(1);
+        Some(Report(message))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Reports<'_> {}
+impl FusedIterator for Reports<'_> {}
+
+/// What became of one record.
+pub struct Report<'e>(&'e sys::rd_kafka_message_t);
+
+impl Report<'_> {
+    /// What it was sent with.
+    pub fn opaque(&self) -> usize {
+        self.0._private.addr()
+    }
+
+    /// Where it is, or should have gone.
+    pub fn partition(&self) -> i32 {
+        self.0.partition
+    }
+
+    /// Where in the partition; `None` where it is not there, or the broker did not say.
+    pub fn offset(&self) -> Option<i64> {
+        Some(self.0.offset).filter(|offset| *offset >= 0)
+    }
+
+    /// Why it was not delivered.
+    pub fn error(&self) -> Option<RDKafkaErrorCode> {
+        self.0.err.is_error().then(|| self.0.err.into())
+    }
+
+    /// Whether the partition's log holds it.
+    pub fn persisted(&self) -> Persisted {
+        // SAFETY: the message is alive; the call only reads it.
+        unsafe { status(self.0) }
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        // SAFETY: a message holds a reference to its topic, whose name is a NUL-terminated string that never changes.
+        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.0.rkt)) }.to_str().unwrap_or_default()
+    }
+}
+
+/// A native producer and the thread that serves its events. Dropping it purges what is under way, which is reported
+/// first.
+pub struct Producer<C: Delivered> {
+    client: Arc<Client<C>>,
+    over: Arc<AtomicBool>,
+    /// Some until the drop.
+    poller: Option<JoinHandle<()>>,
+}
+
+impl<C: Delivered> Producer<C> {
+    /// Needs no broker. `context` hears reports, statistics, errors and log lines, all on the poller's thread.
+    ///
+    /// # Errors
+    /// Where librdkafka does not take the properties, or the system no thread.
+    pub fn new(config: &ClientConfig, context: C) -> KafkaResult<Self> {
+        let native = config.create_native_config()?;
+        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_STATS | sys::RD_KAFKA_EVENT_ERROR;
+        // SAFETY: the configuration is alive and not yet a producer's.
+        unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events) };
+        let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)?);
+        let over = Arc::new(AtomicBool::new(false));
+        let poller = std::thread::Builder::new().name("klamm-delivery".into());
+        let poller = poller.spawn({
+            let (client, over) = (Arc::clone(&client), Arc::clone(&over));
+            move || serve(&client, &over)
+        });
+        let poller = poller.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+        Ok(Self { client, over, poller: Some(poller) })
+    }
+
+    /// The client beneath, for what the crate does well.
+    pub fn client(&self) -> &Client<C> {
+        &self.client
+    }
+
+    /// A handle of the topic `name`. Asks no broker.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is none; what librdkafka says otherwise.
+    pub fn topic(&self, name: &str) -> Result<Topic<C>, RDKafkaErrorCode> {
+        let name = CString::new(name).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
+        // SAFETY: the producer is alive, the name is copied, null asks for the default settings of topics.
+        let handle = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        match NonNull::new(handle) {
+            Some(handle) => Ok(Topic { client: Arc::clone(&self.client), handle }),
+            // SAFETY: reads a thread-local of this thread.
+            None => Err(unsafe { sys::rd_kafka_last_error() }.into()),
+        }
+    }
+
+    /// Sends what lingers and waits until every record is reported, for at most `patience`. Blocks. Says whether it is
+    /// so.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the producer is alive. The poller serves the reports meanwhile.
+        !unsafe { sys::rd_kafka_flush(self.client.native_ptr(), millis) }.is_error()
+    }
+
+    /// Gives up every record that waits or is under way; each is reported.
+    pub fn purge(&self) {
+        let all = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: the producer is alive and the flags are the documented ones, so that the call cannot fail.
+        unsafe { sys::rd_kafka_purge(self.client.native_ptr(), all) };
+    }
+}
+
+impl<C: Delivered> Drop for Producer<C> {
+    fn drop(&mut self) {
+        self.purge();
+        self.flush(LAST_WORDS);
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(poller) = self.poller.take() {
+            // It panics where a context does; the reports are lost with it, as the panic's message says.
+            let _ = poller.join();
+        }
+    }
+}
+
+/// A record to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// `None` is no key.
+    pub key: Option<&'a [u8]>,
+    /// Comes back with its report.
+    pub opaque: usize,
+}
+
+/// A topic of one producer, which it keeps alive.
+pub struct Topic<C: Delivered> {
+    client: Arc<Client<C>>,
+    handle: NonNull<sys::rd_kafka_topic_t>,
+}
+
+// SAFETY: librdkafka's topic handles may be used and destroyed on any thread.
+unsafe impl<C: Delivered> Send for Topic<C> {}
+// SAFETY: and by many at once; every call made through a shared reference locks within librdkafka.
+unsafe impl<C: Delivered> Sync for Topic<C> {}
+
+impl<C: Delivered> Topic<C> {
+    /// Puts copies of `records` into the queue of `partition`, in order, with the time of now. Never blocks. `refused`
+    /// hears the opaque of each record that was not taken, and why; it has no report.
+    pub fn produce<'a>(
+        &self,
+        partition: i32,
+        mut records: impl Iterator<Item = Record<'a>>,
+        mut refused: impl FnMut(usize, RDKafkaErrorCode),
+    ) {
+        let mut room = [blank(); AT_ONCE];
+        loop {
+            let mut filled = 0;
+            for (place, record) in room.iter_mut().zip(&mut records) {
+                *place = described(&record);
+                filled += 1;
+            }
+            let count = i32::try_from(filled).unwrap_or(0);
+            if count == 0 {
+                return;
+            }
+            // SAFETY: the first `count` places are initialised and point to bytes that live until the call is over; it
+            // copies them. The handle is alive.
+            let taken = unsafe {
+                sys::rd_kafka_produce_batch(
+                    self.handle.as_ptr(),
+                    partition,
+                    sys::RD_KAFKA_MSG_F_COPY,
+                    room.as_mut_ptr(),
+                    count,
+                )
+            };
+            if taken < count {
+                for message in room.iter().take(filled).filter(|message| message.err.is_error()) {
+                    refused(message._private.addr(), message.err.into());
+                }
+            }
+            if filled < AT_ONCE {
+                return;
+            }
+        }
+    }
+
+    /// The same for one record with a time of its own (milliseconds since the epoch) and headers, which the batch call
+    /// cannot have.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn produce_one<'a>(
+        &self,
+        partition: i32,
+        record: &Record<'_>,
+        timestamp: Option<i64>,
+        headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let headers = Headers::of(headers);
+        let (value, value_len) = raw(record.value);
+        let (key, key_len) = raw(record.key);
+        // SAFETY: each tag is followed by the arguments that librdkafka documents for it, in their C types, and END
+        // closes the list. Keys and values live until the call is over, which copies them. The handle is alive.
+        let code = unsafe {
+            sys::rd_kafka_producev(
+                self.client.native_ptr(),
+                vtype::RD_KAFKA_VTYPE_RKT,
+                self.handle.as_ptr(),
+                vtype::RD_KAFKA_VTYPE_PARTITION,
+                partition,
+                vtype::RD_KAFKA_VTYPE_MSGFLAGS,
+                sys::RD_KAFKA_MSG_F_COPY,
+                vtype::RD_KAFKA_VTYPE_VALUE,
+                value,
+                value_len,
+                vtype::RD_KAFKA_VTYPE_KEY,
+                key,
+                key_len,
+                vtype::RD_KAFKA_VTYPE_OPAQUE,
+                opaque(record.opaque),
+                vtype::RD_KAFKA_VTYPE_TIMESTAMP,
+                timestamp.unwrap_or(0),
+                vtype::RD_KAFKA_VTYPE_HEADERS,
+                headers.0,
+                vtype::RD_KAFKA_VTYPE_END,
+            )
+        };
+        if code.is_error() {
+            return Err(code.into());
+        }
+        // They are librdkafka's now.
+        std::mem::forget(headers);
+        Ok(())
+    }
+}
+
+impl<C: Delivered> Drop for Topic<C> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours, alive, and not used afterwards; its producer is alive, which `client` sees to.
+        unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) };
+    }
+}
+
+/// Headers of a record that librdkafka has not taken yet; null where there are none.
+struct Headers(*mut sys::rd_kafka_headers_t);
+
+impl Headers {
+    fn of<'a>(headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Self {
+        if headers.len() == 0 {
+            return Self(ptr::null_mut());
+        }
+        // SAFETY: makes an empty list that is ours.
+        let list = Self(unsafe { sys::rd_kafka_headers_new(headers.len()) });
+        for (name, value) in headers {
+            let (value, len) = raw(value);
+            // SAFETY: the list is alive and ours; name and value are copied, with the lengths given. A null value is
+            // Kafka's null.
+            unsafe {
+                sys::rd_kafka_header_add(list.0, name.as_ptr().cast(), name.len() as isize, value, len as isize);
+            }
+        }
+        list
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the list is ours: where librdkafka took it, this value was forgotten.
+            unsafe { sys::rd_kafka_headers_destroy(self.0) };
+        }
+    }
+}
+
+fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
+
+fn opaque(number: usize) -> *mut c_void {
+    ptr::without_provenance_mut(number)
+}
+
+fn described(record: &Record<'_>) -> sys::rd_kafka_message_t {
+    let (payload, len) = raw(record.value);
+    let (key, key_len) = raw(record.key);
+    sys::rd_kafka_message_t { payload, len, key, key_len, _private: opaque(record.opaque), ..blank() }
+}
+
+const fn blank() -> sys::rd_kafka_message_t {
+    sys::rd_kafka_message_t {
+        err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+        rkt: ptr::null_mut(),
+        partition: ANY_PARTITION,
+        payload: ptr::null_mut(),
+        len: 0,
+        key: ptr::null_mut(),
+        key_len: 0,
+        offset: 0,
+        _private: ptr::null_mut(),
+    }
+}
+
+/// The poller: serves events until it is over, and those that are there by then.
+fn serve<C: Delivered>(client: &Client<C>, over: &AtomicBool) {
+    // SAFETY: the client is alive; the reference to its queue is given back below.
+    let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
+    let nap = i32::try_from(NAP.as_millis()).unwrap_or(i32::MAX);
+    loop {
+        let ending = over.load(Ordering::Relaxed);
+        // SAFETY: the queue is alive.
+        let event = unsafe { sys::rd_kafka_queue_poll(queue, if ending { 0 } else { nap }) };
+        match NonNull::new(event) {
+            Some(event) => {
+                tell(client.context().as_ref(), event);
+                // SAFETY: the event is ours, and nothing borrowed from it is left.
+                unsafe { sys::rd_kafka_event_destroy(event.as_ptr()) };
+            }
+            None if ending => break,
+            None => {}
+        }
+    }
+    // SAFETY: ours, and not used afterwards.
+    unsafe { sys::rd_kafka_queue_destroy(queue) };
+}
+
+/// Tells `context` of one event.
+fn tell<C: Delivered>(context: &C, event: NonNull<sys::rd_kafka_event_t>) {
+    let raw = event.as_ptr();
+    // SAFETY (all calls below): the event is alive until this function is over. Each accessor belongs to the kind of
+    // event it is called for; the strings are NUL-terminated and live as long as the event.
+    unsafe {
+        match sys::rd_kafka_event_type(raw) {
+            sys::RD_KAFKA_EVENT_DR => {
+                let left = sys::rd_kafka_event_message_count(raw);
+                context.delivered(Reports { event, left, _event: PhantomData });
+            }
+            sys::RD_KAFKA_EVENT_STATS => context.stats_raw(text(sys::rd_kafka_event_stats(raw)).to_bytes()),
+            sys::RD_KAFKA_EVENT_ERROR => {
+                let error = KafkaError::Global(sys::rd_kafka_event_error(raw).into());
+                context.error(error, text(sys::rd_kafka_event_error_string(raw)).to_string_lossy().trim());
+            }
+            sys::RD_KAFKA_EVENT_LOG => {
+                let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+                if sys::rd_kafka_event_log(raw, &raw mut facility, &raw mut line, &raw mut level) == 0 {
+                    let (facility, line) = (text(facility).to_string_lossy(), text(line).to_string_lossy());
+                    context.log(level_of(level), facility.trim(), line.trim());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// # Safety
+/// `string` is null, or NUL-terminated and alive for as long as what is made of it.
+unsafe fn text<'a>(string: *const std::ffi::c_char) -> &'a CStr {
+    if string.is_null() {
+        return c"";
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(string) }
+}
+
+/// syslog's levels (RFC 5424, 6.2.1).
+fn level_of(level: i32) -> RDKafkaLogLevel {
+    match level {
+        0 => RDKafkaLogLevel::Emerg,
+        1 => RDKafkaLogLevel::Alert,
+        2 => RDKafkaLogLevel::Critical,
+        3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        5 => RDKafkaLogLevel::Notice,
+        6 => RDKafkaLogLevel::Info,
+        _ => RDKafkaLogLevel::Debug,
+    }
+}
