@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,9 +14,10 @@ use crate::admin::{self, Rates, note_reload};
 use crate::config::live::{self, Live, Pace};
 use crate::config::{self, Cluster, Config, Listen};
 use crate::event::TopicName;
-use crate::http::layers::{self, peer};
+use crate::http::front::Front;
+use crate::http::layers::{Edge, peer};
 use crate::http::listener::{self, ConnEvent, Listener, Refusal, Timer};
-use crate::http::{app, measure, routes};
+use crate::http::{app, measure};
 use crate::ingest::{Gateway, Rules};
 use crate::shutdown::Phase;
 use crate::stages::admission::Budget;
@@ -185,20 +185,20 @@ fn serve_ingest(
     let files = listener::raise_file_limit(listener::files_for(ingest.connections + ADMIN_CONNECTIONS));
     ingest.connections = listener::fit_connections(ingest.connections, files);
     let proxies = peer::Proxies::parse(&ingest.trusted_proxies).unwrap_or_default();
-    let (router, sweeper) = peer::guard(routes::routes(app), &ingest, proxies);
-    if let Some(sweeper) = sweeper {
+    let guard = peer::Guard::new(&ingest, proxies);
+    if let Some(guard) = guard.clone() {
         tasks.spawn("peer-guard-sweep", OnEnd::Shutdown, async move {
             loop {
                 tokio::time::sleep(TIDY).await;
-                sweeper.sweep();
+                guard.sweep();
             }
         });
     }
-    let router = measure::measured(layers::apply(router, of(live)), Arc::clone(&gateway.metrics));
+    let front = Front::new(app, Edge::new(of(live), guard));
     let metrics = Arc::clone(&gateway.metrics);
     let events = Arc::new(move |event| metrics.fixed.connection(kind(event)));
     let options = listener::Options::of(&ingest, config.shutdown.flush.get(), of(live), events);
-    serve("ingest.listen", &config.ingest.listen, router, options, gateway)
+    serve("ingest.listen", &config.ingest.listen, front, options, gateway)
 }
 
 fn serve_admin(config: &Config, live: &Arc<Live>, gateway: &Arc<Gateway>, rates: Arc<Rates>) -> Result<Served, Error> {
@@ -213,14 +213,14 @@ fn serve_admin(config: &Config, live: &Arc<Live>, gateway: &Arc<Gateway>, rates:
 fn serve(
     key: &'static str,
     listen: &Listen,
-    router: Router,
+    front: impl Into<Front> + Send + 'static,
     options: listener::Options,
     gateway: &Gateway,
 ) -> Result<Served, Error> {
     let bind_error = |source| Error::Bind { key, listen: listen.clone(), source };
     let listener = Listener::bind(listen).map_err(bind_error)?;
     let bound = listener.local().map_err(bind_error)?;
-    Ok((bound, tokio::spawn(listener::serve(listener, router, options, gateway.phase.clone()))))
+    Ok((bound, tokio::spawn(listener::serve(listener, front, options, gateway.phase.clone()))))
 }
 
 fn of(live: &Arc<Live>) -> crate::http::Live {

@@ -16,6 +16,7 @@ pub mod answer;
 pub mod app;
 pub mod body;
 mod conn;
+pub mod front;
 pub mod layers;
 pub mod listener;
 pub mod measure;

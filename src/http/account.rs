@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use http::request::Parts;
 
 use super::answer::Answered;
 use super::app::{App, Open};
 use super::layers::ids::Ids;
-use crate::event::RequestId;
 use crate::ingest::Refused;
 use crate::ingest::accept::Sent;
 use crate::ingest::outcome::{Accepted, Receipt};
@@ -24,9 +22,9 @@ use crate::telemetry::{AccessLog, Entry, Pair, RequestResult};
 const CLIENT_CLOSED: u16 = 499;
 
 /// See the module.
-pub(super) struct Account {
-    ids: Ids,
-    topic: String,
+pub(super) struct Account<'a> {
+    ids: &'a Ids,
+    topic: &'a str,
     access: Arc<AccessLog>,
     began: Instant,
     client: Option<Arc<Client>>,
@@ -40,14 +38,14 @@ pub(super) struct Account {
     closed: bool,
 }
 
-impl Account {
+impl<'a> Account<'a> {
     /// Opens it on nobody's name.
-    pub(super) fn open(app: &App, head: &Parts, topic: &str) -> Self {
+    pub(super) fn open(app: &App, ids: &'a Ids, topic: &'a str) -> Self {
         let open = app.open();
         open.enter();
         Self {
-            ids: head.extensions.get::<Ids>().cloned().unwrap_or_else(|| Ids::of(&head.headers)),
-            topic: topic.to_owned(),
+            ids,
+            topic,
             access: Arc::clone(&app.access),
             began: Instant::now(),
             client: None,
@@ -88,11 +86,6 @@ impl Account {
         self.client.as_ref()
     }
 
-    /// klamm's own id of it.
-    pub(super) fn request_id(&self) -> RequestId {
-        self.ids.own
-    }
-
     /// Counts and logs the answer.
     pub(super) fn close(&mut self, result: &Result<Accepted, Answered>) {
         self.closed = true;
@@ -130,7 +123,7 @@ impl Account {
             request_id: self.ids.own,
             client_request_id: self.ids.given(),
             client: self.pair.client().as_str(),
-            topic: &self.topic,
+            topic: self.topic,
             partitions: &places(receipts),
             events: self.events,
             bytes: self.bytes,
@@ -142,7 +135,7 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for Account<'_> {
     fn drop(&mut self) {
         if !self.closed {
             self.aborted();

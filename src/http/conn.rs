@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Version, header};
@@ -22,11 +21,11 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tower::Service;
 
 use self::activity::{Activity, Unread};
 use self::bodies::{Answer, Tracked};
 use self::timed::Timed;
+use super::front::Front;
 use super::listener::{ConnEvent, Events, Refusal};
 use super::{Live, Peer, body};
 use crate::shutdown::Phase;
@@ -54,7 +53,7 @@ const H2_WINDOW: u32 = 256 * 1024;
 
 /// What all connections of a listener share.
 pub(super) struct Shared {
-    pub(super) router: Router,
+    pub(super) front: Front,
     pub(super) timeouts: Timeouts,
     pub(super) live: Live,
     pub(super) events: Events,
@@ -98,8 +97,8 @@ where
     let _open = Open(Arc::clone(&shared.events));
     let activity = Arc::new(Activity::new(shared.timeouts, Instant::now()));
     let service = service_fn({
-        let (activity, router, stop) = (Arc::clone(&activity), shared.router.clone(), stop.clone());
-        move |request| serve(request, peer, &activity, router.clone(), stop.clone())
+        let (activity, front, stop) = (Arc::clone(&activity), shared.front.clone(), stop.clone());
+        move |request| serve(request, peer, &activity, front.clone(), stop.clone())
     });
     let io = TokioIo::new(Timed::new(io, Arc::clone(&activity)));
     let mut conn = pin!(shared.protocol.serve_connection(io, service));
@@ -171,14 +170,14 @@ async fn serve_with(
     mut request: Request<Incoming>,
     peer: Peer,
     busy: Arc<activity::Busy>,
-    mut router: Router,
+    front: Front,
     stop: watch::Receiver<Phase>,
 ) -> Result<Response<Answer>, Infallible> {
     let h2 = request.version() == Version::HTTP_2;
     let invited = !request.headers().contains_key(header::EXPECT);
     request.extensions_mut().insert(peer);
     let request = request.map(|body| Tracked::new(body, Arc::clone(&busy), invited, h2));
-    let mut response = router.call(request).await?;
+    let mut response = front.serve(request).await;
     if h2 {
         // There the header is illegal; GOAWAY says the same.
         response.headers_mut().remove(header::CONNECTION);
@@ -192,11 +191,11 @@ fn serve(
     request: Request<Incoming>,
     peer: Peer,
     activity: &Arc<Activity>,
-    router: Router,
+    front: Front,
     stop: watch::Receiver<Phase>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
     let busy = activity.begin(request.version() == Version::HTTP_2, Instant::now());
-    serve_with(request, peer, busy, router, stop)
+    serve_with(request, peer, busy, front, stop)
 }
 
 /// Whether hyper refused what came, and why. Resets and broken-off messages are the client's way to hang up.

@@ -8,7 +8,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -17,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::conn::{self, Shared, Timeouts};
+use super::front::Front;
 use super::{Live, Peer};
 use crate::config::Ingest;
 use crate::shutdown::Phase;
@@ -150,7 +150,7 @@ impl Refusal {
 /// Every open connection is cut.
 pub async fn serve<A: Accept>(
     listener: A,
-    router: Router,
+    front: impl Into<Front>,
     options: Options,
     mut stop: watch::Receiver<Phase>,
 ) -> usize {
@@ -158,7 +158,7 @@ pub async fn serve<A: Accept>(
     let grace = options.grace;
     let events = Arc::clone(&options.events);
     let shared = Arc::new(Shared {
-        router,
+        front: front.into(),
         timeouts: Timeouts { head: options.header_timeout, idle: options.keep_alive, write: options.write_timeout },
         live: options.live,
         events: options.events,

@@ -1,17 +1,18 @@
 //! The routes of the ingest listener. Handlers only translate: what happens to events is `ingest`'s.
 
-use axum::Router;
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::Bytes;
 use http::request::Parts;
 
 use super::account::Account;
 use super::answer::{self, Answered};
 use super::app::App;
 use super::body::{self, read_capped};
+use super::layers::ids::Ids;
 use super::{layers, openapi, topics};
 use crate::ingest::Gateway;
 use crate::ingest::accept::accept;
@@ -23,32 +24,48 @@ pub fn routes(app: App) -> Router {
     Router::new()
         .route("/v1/topics", get(topics::list))
         .route("/v1/topics/{topic}", get(topics::show))
-        .route("/v1/topics/{topic}/events", post(produce))
+        .route("/v1/topics/{topic}/events", post(produce_by_router))
         .route("/openapi.json", get(openapi::show))
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
         .with_state(app)
 }
 
-/// `POST /v1/topics/{topic}/events`.
-async fn produce(State(app): State<App>, topic: Result<Path<String>, PathRejection>, request: Request) -> Response {
+/// A post of events whose path had to be decoded; the others come by [`super::front`].
+async fn produce_by_router(
+    State(app): State<App>,
+    Extension(ids): Extension<Ids>,
+    topic: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let (head, body) = request.into_parts();
     // A path that is no UTF-8 names no topic.
     let topic = topic.map(|Path(topic)| topic).unwrap_or_default();
-    let mut account = Account::open(&app, &head, &topic);
-    let result = walk(&app.gateway, &topic, &head, body, &mut account).await;
+    produce(&app, &ids, &topic, &head, body).await
+}
+
+/// `POST /v1/topics/{topic}/events`.
+pub(super) async fn produce<B>(app: &App, ids: &Ids, topic: &str, head: &Parts, body: B) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let mut account = Account::open(app, ids, topic);
+    let result = walk(&app.gateway, topic, head, body, &mut account).await;
     account.close(&result);
-    answer::render(result, account.client(), &app.gateway, account.request_id())
+    answer::render(result, account.client(), &app.gateway, ids.own)
 }
 
 /// The path of the request's events.
-async fn walk(
+async fn walk<B>(
     app: &Gateway,
     topic: &str,
     head: &Parts,
-    body: Body,
-    account: &mut Account,
-) -> Result<Accepted, Answered> {
+    body: B,
+    account: &mut Account<'_>,
+) -> Result<Accepted, Answered>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
     let asked = Asked { topic, query: head.uri.query(), headers: &head.headers };
     let mut pass = gate(app, asked).await.map_err(|refused| account.refused(refused))?;
     account.identified(&pass.client, &pass.pair);

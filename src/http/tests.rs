@@ -71,7 +71,7 @@ fn start_on<A: Accept + Sync + 'static>(listener: A, listen: Listen, tweak: impl
     };
     tweak(&mut options);
     let (phase, stop) = watch::channel(Phase::Serving);
-    let server = tokio::spawn(serve(listener, layers::apply(routes(), live), options, stop));
+    let server = tokio::spawn(serve(listener, layers::apply(routes(), layers::Edge::new(live, None)), options, stop));
     Edge { listen, phase, seen, server }
 }
 

@@ -1,24 +1,23 @@
 //! The guard per peer address, before authentication.
 //!
 //! A coarse rate per address by `tower_governor`, in the memory of this process. Unix sockets have none. The table of
-//! addresses shrinks to the recent ones whenever [`Sweeper::sweep`] is called; to grow it takes a connection from each
+//! addresses shrinks to the recent ones whenever [`Guard::sweep`] is called; to grow it takes a connection from each
 //! address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::response::{IntoResponse, Response};
+use governor::clock::{Clock, QuantaInstant};
+use governor::middleware::NoOpMiddleware;
 use http::{HeaderMap, Request};
-use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::GovernorError;
+use tower_governor::governor::{GovernorConfigBuilder, SharedRateLimiter};
 use tower_governor::key_extractor::KeyExtractor;
-use tower_governor::{GovernorError, GovernorLayer};
 use tracing::error;
 
 use crate::config::{Ingest, Listen};
 use crate::http::Peer;
-use crate::http::problem::Refused;
 use crate::reject::Reject;
 use crate::units::{Network, Rate, mask_v6};
 
@@ -86,39 +85,50 @@ impl KeyExtractor for ByAddress {
     }
 }
 
-/// Forgets addresses that have their whole allowance again.
-pub struct Sweeper(Box<dyn Fn() -> usize + Send + Sync>);
-
-impl Sweeper {
-    /// To be called every few seconds. Returns how many addresses are left.
-    pub fn sweep(&self) -> usize {
-        (self.0)()
-    }
+/// The guard itself.
+pub struct Guard {
+    limiter: SharedRateLimiter<IpAddr, NoOpMiddleware<QuantaInstant>>,
+    by: ByAddress,
 }
 
-/// Puts the guard around a router with all its routes: each address may send `peer_rate`, and the units of one period
-/// at once. Without a sweeper there is no guard: a unix socket, or `peer_rate: off`.
-pub fn guard(router: Router, ingest: &Ingest, proxies: Proxies) -> (Router, Option<Sweeper>) {
-    let rate = match (&ingest.listen, ingest.peer_rate.get()) {
-        (Listen::Tcp(_), Some(rate)) => rate,
-        (Listen::Unix(_), _) | (Listen::Tcp(_), None) => return (router, None),
-    };
-    let (every, burst) = spacing(rate);
-    let config = GovernorConfigBuilder::default()
-        .period(every)
-        .burst_size(burst)
-        .key_extractor(ByAddress(proxies))
-        .finish()
-        .map(Arc::new);
-    // `spacing` never gives zero, the one thing that is refused here.
-    let Some(config) = config else { return (router, None) };
-    let limiter = Arc::clone(config.limiter());
-    let sweeper = Sweeper(Box::new(move || {
-        limiter.retain_recent();
-        limiter.shrink_to_fit();
-        limiter.len()
-    }));
-    (router.layer(GovernorLayer::new(config).error_handler(|error| refuse(&error))), Some(sweeper))
+impl Guard {
+    /// Each address may send `peer_rate`, and the units of one period at once. `None` where there is no guard: a unix
+    /// socket, or `peer_rate: off`.
+    pub fn new(ingest: &Ingest, proxies: Proxies) -> Option<Arc<Self>> {
+        let rate = match (&ingest.listen, ingest.peer_rate.get()) {
+            (Listen::Tcp(_), Some(rate)) => rate,
+            (Listen::Unix(_), _) | (Listen::Tcp(_), None) => return None,
+        };
+        let (every, burst) = spacing(rate);
+        let by = ByAddress(proxies);
+        // `spacing` never gives zero, the one thing that is refused here.
+        let config =
+            GovernorConfigBuilder::default().period(every).burst_size(burst).key_extractor(by.clone()).finish()?;
+        Some(Arc::new(Self { limiter: Arc::clone(config.limiter()), by }))
+    }
+
+    /// Counts a request. Called where the layer of `tower_governor` would be, which boxes a future for each.
+    ///
+    /// # Errors
+    /// `RateLimited` with the time until one more is let through.
+    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Reject> {
+        let Ok(address) = self.by.extract(request) else {
+            error!("a request without a peer address reached the guard per peer");
+            return Err(Reject::Internal);
+        };
+        self.limiter.check_key(&address).map_err(|refused| {
+            let retry_after = refused.wait_time_from(self.limiter.clock().now());
+            Reject::RateLimited { violated: Vec::new(), retry_after }
+        })
+    }
+
+    /// Forgets addresses that have their whole allowance again. To be called every few seconds. Returns how many are
+    /// left.
+    pub fn sweep(&self) -> usize {
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+        self.limiter.len()
+    }
 }
 
 /// The time between two requests at `rate`, and how many may come at once.
@@ -126,20 +136,6 @@ fn spacing(rate: Rate) -> (Duration, u32) {
     let nanos = rate.period().as_nanos() / u128::from(rate.units().get());
     let every = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).max(1));
     (every, u32::try_from(rate.units().get()).unwrap_or(u32::MAX))
-}
-
-fn refuse(error: &GovernorError) -> Response {
-    let reject = match error {
-        // The wait comes rounded down.
-        GovernorError::TooManyRequests { wait_time, .. } => {
-            Reject::RateLimited { violated: Vec::new(), retry_after: Duration::from_secs(wait_time.saturating_add(1)) }
-        }
-        GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
-            error!("a request without a peer address reached the guard per peer");
-            Reject::Internal
-        }
-    };
-    Refused(reject).into_response()
 }
 
 #[cfg(test)]

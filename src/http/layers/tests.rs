@@ -35,7 +35,7 @@ fn header_of<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn a_sane_request_id_is_echoed_and_the_own_one_stays_the_instance() {
-    let router = apply(routes(), live());
+    let router = apply(routes(), Edge::new(live(), None));
     let (response, body) = call(&router, HttpRequest::get("/none").header("x-request-id", "mine")).await;
     assert_eq!(header_of(&response, "x-request-id"), Some("mine"));
     assert!(body.contains("\"instance\":\"urn:uuid:0"), "{body}");
@@ -46,7 +46,7 @@ async fn a_sane_request_id_is_echoed_and_the_own_one_stays_the_instance() {
 
 #[tokio::test]
 async fn paths_and_methods_that_are_not_there_get_problem_bodies() {
-    let router = apply(routes(), live());
+    let router = apply(routes(), Edge::new(live(), None));
     let (response, body) = call(&router, HttpRequest::get("/none")).await;
     assert_eq!(response.status(), 404);
     assert!(body.contains("\"code\":\"not_found\""));
@@ -61,7 +61,7 @@ async fn paths_and_methods_that_are_not_there_get_problem_bodies() {
 
 #[tokio::test]
 async fn options_gets_the_methods_and_no_body() {
-    let router = apply(routes(), live());
+    let router = apply(routes(), Edge::new(live(), None));
     let (response, body) = call(&router, HttpRequest::builder().method("OPTIONS").uri("/get")).await;
     assert_eq!((response.status().as_u16(), body.as_str()), (204, ""));
     assert_eq!(header_of(&response, "allow"), Some("GET,HEAD"));
@@ -69,7 +69,7 @@ async fn options_gets_the_methods_and_no_body() {
 
 #[tokio::test]
 async fn head_gets_the_headers_of_the_whole_and_no_body() {
-    let router = apply(routes(), live());
+    let router = apply(routes(), Edge::new(live(), None));
     for target in ["/get", "/none"] {
         let (whole, body) = call(&router, HttpRequest::get(target)).await;
         let (head, empty) = call(&router, HttpRequest::head(target)).await;
@@ -83,8 +83,8 @@ async fn head_gets_the_headers_of_the_whole_and_no_body() {
 #[tokio::test]
 async fn the_guard_limits_each_address_by_itself() {
     let ingest = Ingest { peer_rate: "2/h".parse().unwrap(), ..Ingest::default() };
-    let (router, sweeper) = peer::guard(routes(), &ingest, peer::Proxies::default());
-    let router = apply(router, live());
+    let guard = Guard::new(&ingest, peer::Proxies::default()).unwrap();
+    let router = apply(routes(), Edge::new(live(), Some(Arc::clone(&guard))));
     let from = |address: &str| HttpRequest::get("/get").extension(Peer::Tcp(address.parse().unwrap()));
     for expected in [200, 200, 429] {
         assert_eq!(call(&router, from("192.0.2.1:1")).await.0.status(), expected);
@@ -95,17 +95,18 @@ async fn the_guard_limits_each_address_by_itself() {
     assert!((1790..=1800).contains(&wait), "{wait}");
     assert_eq!(refused.headers().get("x-ratelimit-after"), None);
     assert_eq!(call(&router, from("192.0.2.2:1")).await.0.status(), 200);
-    assert_eq!(sweeper.unwrap().sweep(), 2);
+    assert_eq!(guard.sweep(), 2);
 }
 
 #[tokio::test]
 async fn the_guard_forgets_addresses_that_are_back_at_their_whole_allowance() {
     let ingest = Ingest { peer_rate: "1000000/s".parse().unwrap(), ..Ingest::default() };
-    let (router, sweeper) = peer::guard(routes(), &ingest, peer::Proxies::default());
+    let guard = Guard::new(&ingest, peer::Proxies::default()).unwrap();
+    let router = apply(routes(), Edge::new(live(), Some(Arc::clone(&guard))));
     let request = HttpRequest::get("/get").extension(Peer::Tcp("192.0.2.1:1".parse().unwrap()));
     assert_eq!(call(&router, request).await.0.status(), 200);
     std::thread::sleep(std::time::Duration::from_millis(20));
-    assert_eq!(sweeper.unwrap().sweep(), 0);
+    assert_eq!(guard.sweep(), 0);
 }
 
 #[test]
@@ -114,6 +115,6 @@ fn there_is_no_guard_on_unix_sockets_or_when_it_is_off() {
         [("unix:/run/klamm.sock", "1/s", false), ("127.0.0.1:0", "off", false), ("127.0.0.1:0", "1/s", true)]
     {
         let ingest = Ingest { listen: listen.parse().unwrap(), peer_rate: rate.parse().unwrap(), ..Ingest::default() };
-        assert_eq!(peer::guard(routes(), &ingest, peer::Proxies::default()).1.is_some(), guarded, "{listen} {rate}");
+        assert_eq!(Guard::new(&ingest, peer::Proxies::default()).is_some(), guarded, "{listen} {rate}");
     }
 }
