@@ -143,6 +143,7 @@ pub fn start(start: Start) -> Result<Running, Error> {
         rules: ArcSwap::from_pointee(Rules::new(Arc::clone(&config), None)),
         budget: Budget::new(&config.budget),
         sink: Arc::clone(&kafka) as _,
+        replies: Arc::default(),
         catalog: Arc::clone(&catalog),
         health: Arc::clone(&health),
         metrics: Arc::clone(&metrics),
@@ -163,6 +164,8 @@ pub fn start(start: Start) -> Result<Running, Error> {
     }
     info!(%ingest, %admin, version = env!("CARGO_PKG_VERSION"), "klamm serves");
 
+    let replies = Arc::clone(&gateway.replies);
+    tasks.spawn("replies", OnEnd::Shutdown, async move { replies.tell().await });
     tasks.spawn("kafka-health", OnEnd::Shutdown, health.watch(scout));
     tasks.spawn("topic-refresh", OnEnd::Shutdown, catalog.keep_fresh(exact_topics(&config)));
     tasks.spawn("tidy", OnEnd::Shutdown, tidy(Arc::clone(&metrics), Arc::clone(&access)));

@@ -28,7 +28,7 @@ mod topics;
 /// The config of the moment: asked once a request, so that limits change without a restart.
 pub type Live = Arc<dyn Fn() -> Arc<Config> + Send + Sync>;
 
-/// Who is at the other end of the socket; an extension of every request.
+/// Who is at the other end of the socket; an extension of requests that go through the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP address.

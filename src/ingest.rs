@@ -4,8 +4,8 @@
 //!    permit for bytes.
 //! 2. [`accept`](accept::accept), from the last byte of the body to the producer's queue, without awaiting anything:
 //!    inflate, decode, key, charge, validate, grow the permit, send.
-//! 3. [`settlement`]: the producer's reports become counters, always; [`outcome`](outcome::outcome): and an answer,
-//!    while the caller waits.
+//! 3. [`settlement`]: the producer's reports become counters, always; [`replies`] and [`outcome`](outcome::outcome):
+//!    and an answer, while the caller waits.
 //!
 //! Every event that [`accept`](accept::accept) decodes is counted under exactly one outcome, whatever the caller sees.
 
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 pub mod accept;
 pub mod gate;
 pub mod outcome;
+pub mod replies;
 pub mod request;
 pub mod rules;
 pub mod settlement;
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub budget: Arc<Budget>,
     /// Where events go.
     pub sink: Arc<dyn Sink>,
+    /// Fates that callers have yet to be told.
+    pub replies: Arc<replies::Replies>,
     /// What Kafka says about its topics.
     pub catalog: Arc<Catalog>,
     /// Whether Kafka answers.

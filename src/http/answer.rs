@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::body;
 use super::problem::{self, Run};
@@ -76,13 +76,12 @@ pub(super) fn quotas(client: &Client, now: Nanos, response: &mut Response) {
 
 fn accepted_response(accepted: &Accepted, request: RequestId) -> Response {
     let status = if accepted.failures.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-    let receipts = accepted.receipts.iter().map(Row::from).collect();
     let failures: Vec<Run<'_>> = accepted.failures.iter().map(Run::from).collect();
     let answer = Answer {
         topic: accepted.topic.as_str(),
         accepted: accepted.accepted,
-        request_id: request.to_string(),
-        receipts: (!accepted.minimal).then_some(receipts),
+        request_id: request,
+        receipts: (!accepted.minimal).then_some(Rows(&accepted.receipts)),
         failures: (!failures.is_empty()).then_some(failures),
     };
     // The struct has neither maps with odd keys nor failing serializers.
@@ -97,11 +96,19 @@ fn accepted_response(accepted: &Accepted, request: RequestId) -> Response {
 struct Answer<'a> {
     topic: &'a str,
     accepted: usize,
-    request_id: String,
+    request_id: RequestId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receipts: Option<Vec<Row>>,
+    receipts: Option<Rows<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failures: Option<Vec<Run<'a>>>,
+}
+
+struct Rows<'a>(&'a [Receipt]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Row::from))
+    }
 }
 
 #[derive(Serialize)]

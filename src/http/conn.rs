@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -97,18 +99,18 @@ where
     let _open = Open(Arc::clone(&shared.events));
     let activity = Arc::new(Activity::new(shared.timeouts, Instant::now()));
     let service = service_fn({
-        let (activity, front, stop) = (Arc::clone(&activity), shared.front.clone(), stop.clone());
-        move |request| serve(request, peer, &activity, front.clone(), stop.clone())
+        let (activity, shared, stop) = (Arc::clone(&activity), Arc::clone(&shared), stop.clone());
+        move |request| serve(request, peer, &activity, Arc::clone(&shared), stop.clone())
     });
     let io = TokioIo::new(Timed::new(io, Arc::clone(&activity)));
     let mut conn = pin!(shared.protocol.serve_connection(io, service));
 
-    // The alarm never lies further ahead than the shortest timer, so no event has to bring it forward: the hot path
-    // does not touch it.
+    // Polled only when it has something to say: the connection is woken for every request, for these hardly ever.
+    let mut rare = FuturesUnordered::new();
     let tick = shared.timeouts.tick();
-    let mut alarm = pin!(sleep_until(Instant::now() + tick));
-    let mut discarding: Option<BoxFuture<'static, bool>> = None;
+    let mut alarm = Instant::now() + tick;
     let mut phase = *stop.borrow_and_update();
+    rare.push(next_rare(Arc::clone(&activity), stop, phase, alarm, None));
     let mut leaving = false;
     loop {
         let h2 = activity.is_h2();
@@ -118,7 +120,7 @@ where
             leaving = true;
             conn.as_mut().graceful_shutdown();
         }
-        tokio::select! {
+        let Woken { what, stop, mut discarding } = tokio::select! {
             biased;
             result = conn.as_mut() => {
                 if let Some(kind) = result.err().and_then(|error| refusal(error.as_ref())) {
@@ -126,28 +128,67 @@ where
                 }
                 return;
             }
-            () = alarm.as_mut() => {
+            Some(woken) = rare.next() => woken,
+        };
+        match what {
+            Rare::Alarm => {
                 let now = Instant::now();
                 let deadline = activity.deadline();
                 if let Some((_, timer)) = deadline.filter(|(at, _)| *at <= now) {
                     (shared.events)(ConnEvent::TimedOut(timer));
                     return;
                 }
-                let next = deadline.map_or(now + tick, |(at, _)| at.min(now + tick));
-                alarm.as_mut().reset(next);
+                alarm = deadline.map_or(now + tick, |(at, _)| at.min(now + tick));
             }
-            changed = stop.changed(), if phase != Phase::Closing => {
-                // Nobody left who could say more: that is the end.
-                phase = if changed.is_ok() { *stop.borrow_and_update() } else { Phase::Closing };
-            }
-            () = activity.news.notified() => {
+            Rare::Phase(next) => phase = next,
+            Rare::News => {
                 if let Some(unread) = activity.take_unread() {
                     discarding = Some(Box::pin(discard(unread, Arc::clone(&shared.live))));
                 }
             }
-            _ = ready(discarding.as_mut()) => discarding = None,
+            Rare::Discarded => discarding = None,
         }
+        rare.push(next_rare(Arc::clone(&activity), stop, phase, alarm, discarding));
     }
+}
+
+/// What happens on a connection beside its requests.
+enum Rare {
+    /// It is time to look at the timers. Never further ahead than the shortest of them, so that no event has to bring
+    /// it forward.
+    Alarm,
+    /// klamm goes on to this phase.
+    Phase(Phase),
+    /// See [`Activity::news`].
+    News,
+    /// The rest of a body is thrown away.
+    Discarded,
+}
+
+/// With what is needed to wait for the next.
+struct Woken {
+    what: Rare,
+    stop: watch::Receiver<Phase>,
+    discarding: Option<BoxFuture<'static, bool>>,
+}
+
+async fn next_rare(
+    activity: Arc<Activity>,
+    mut stop: watch::Receiver<Phase>,
+    phase: Phase,
+    alarm: Instant,
+    mut discarding: Option<BoxFuture<'static, bool>>,
+) -> Woken {
+    let what = tokio::select! {
+        () = sleep_until(alarm) => Rare::Alarm,
+        // Nobody left who could say more: that is the end.
+        changed = stop.changed(), if phase != Phase::Closing => {
+            Rare::Phase(if changed.is_ok() { *stop.borrow_and_update() } else { Phase::Closing })
+        }
+        () = activity.news.notified() => Rare::News,
+        _ = ready(discarding.as_mut()) => Rare::Discarded,
+    };
+    Woken { what, stop, discarding }
 }
 
 async fn ready(future: Option<&mut BoxFuture<'static, bool>>) -> bool {
@@ -167,17 +208,16 @@ async fn discard(unread: Unread, live: Live) -> bool {
 
 /// One request.
 async fn serve_with(
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     peer: Peer,
     busy: Arc<activity::Busy>,
-    front: Front,
+    shared: Arc<Shared>,
     stop: watch::Receiver<Phase>,
 ) -> Result<Response<Answer>, Infallible> {
     let h2 = request.version() == Version::HTTP_2;
     let invited = !request.headers().contains_key(header::EXPECT);
-    request.extensions_mut().insert(peer);
     let request = request.map(|body| Tracked::new(body, Arc::clone(&busy), invited, h2));
-    let mut response = front.serve(request).await;
+    let mut response = shared.front.serve(request, peer).await;
     if h2 {
         // There the header is illegal; GOAWAY says the same.
         response.headers_mut().remove(header::CONNECTION);
@@ -191,11 +231,11 @@ fn serve(
     request: Request<Incoming>,
     peer: Peer,
     activity: &Arc<Activity>,
-    front: Front,
+    shared: Arc<Shared>,
     stop: watch::Receiver<Phase>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
     let busy = activity.begin(request.version() == Version::HTTP_2, Instant::now());
-    serve_with(request, peer, busy, front, stop)
+    serve_with(request, peer, busy, shared, stop)
 }
 
 /// Whether hyper refused what came, and why. Resets and broken-off messages are the client's way to hang up.

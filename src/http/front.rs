@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use super::app::App;
 use super::layers::{self, Edge};
-use super::{measure, routes};
+use super::{Peer, measure, routes};
 use crate::telemetry::{Metrics, Route};
 
 /// What a listener serves. Clones are handles of the same.
@@ -42,18 +42,19 @@ impl Front {
         Self { router, straight: Some(Arc::new(Straight { edge, app, metrics })) }
     }
 
-    /// Answers one request.
+    /// Answers one request of `peer`.
     ///
     /// # Cancellation
     /// The handler is dropped wherever it is; it accounts for that itself.
-    pub async fn serve<B>(&self, request: Request<B>) -> Response
+    pub async fn serve<B>(&self, mut request: Request<B>, peer: Peer) -> Response
     where
         B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
         match &self.straight {
-            Some(straight) if is_post_of_events(&request) => straight.produce(request).await,
+            Some(straight) if is_post_of_events(&request) => straight.produce(request, peer).await,
             _ => {
+                request.extensions_mut().insert(peer);
                 let Ok(response) = self.router.clone().oneshot(request.map(Body::new)).await;
                 response
             }
@@ -69,7 +70,7 @@ impl From<Router> for Front {
 }
 
 impl Straight {
-    async fn produce<B>(&self, request: Request<B>) -> Response
+    async fn produce<B>(&self, request: Request<B>, peer: Peer) -> Response
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
@@ -79,7 +80,7 @@ impl Straight {
             let topic = topic_of(head.uri.path()).unwrap_or_default();
             routes::produce(&self.app, &ids, topic, &head, body).await
         };
-        let response = self.edge.around(request, produce).await;
+        let response = self.edge.around(request, Some(peer), produce).await;
         self.metrics.fixed.http(Route::Produce, response.status().as_u16(), began.elapsed());
         response
     }

@@ -1,7 +1,7 @@
 //! What every request passes before its route, and every answer after it.
 //!
 //! From the outside in: request id, limits of the head, the guard per peer ([`peer`]), a net for panics. Owns the
-//! form of what leaves: every refusal gets its problem body here. The order is [`Edge::around`]'s alone.
+//! form of what leaves: every refusal gets its problem body here. The order is `Edge::around`'s alone.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -19,8 +19,8 @@ use tracing::error;
 
 use self::ids::{Ids, X_REQUEST_ID};
 use self::peer::Guard;
-use super::Live;
 use super::problem::{self, Problem, Refused};
+use super::{Live, Peer};
 use crate::reject::Reject;
 
 pub mod head;
@@ -45,12 +45,13 @@ impl Edge {
     pub(super) async fn around<B, F: Future<Output = Response>>(
         &self,
         request: Request<B>,
+        peer: Option<Peer>,
         inner: impl FnOnce(Request<B>, Ids) -> F,
     ) -> Response {
         let config = (self.live)();
         let ids = Ids::of(request.headers());
         let is_head = request.method() == Method::HEAD;
-        let guarded = |()| self.guard.as_ref().map_or(Ok(()), |guard| guard.check(&request));
+        let guarded = |()| self.guard.as_ref().map_or(Ok(()), |guard| guard.check(peer, request.headers()));
         let mut response = match head::check(&request, &config.caps).and_then(guarded) {
             // What the handler held is dropped with it; locks shared with others are poison-tolerant.
             Ok(()) => match AssertUnwindSafe(inner(request, ids.clone())).catch_unwind().await {
@@ -83,7 +84,8 @@ async fn middleware(State(edge): State<Edge>, request: Request, next: Next) -> R
         request.extensions_mut().insert(ids);
         next.run(request)
     };
-    edge.around(request, inner).await
+    let peer = request.extensions().get::<Peer>().copied();
+    edge.around(request, peer, inner).await
 }
 
 /// The answer to HEAD: the headers of the whole, without it.

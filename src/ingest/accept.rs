@@ -119,13 +119,14 @@ fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
     let faults = std::mem::take(&mut batch.faults);
     tally.settle(Outcome::Rejected, faults.len());
     tally.sent();
-    let (tell, reply) = oneshot::channel();
+    let (caller, reply) = oneshot::channel();
     let settlement = Settlement {
         tally,
         charge,
         quota: Arc::clone(&client.quota),
         pair,
-        tell,
+        caller,
+        replies: Arc::clone(&app.replies),
         began: Instant::now(),
         _copies: copies,
     };

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 
 use super::request::Wishes;
-use super::rules::{Client, Rules};
+use super::rules::{Client, Route, Rules};
 use super::{Gateway, Refused};
 use crate::config::Config;
 use crate::event::TopicName;
@@ -76,12 +76,19 @@ impl Gateway {
 pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
     let rules = app.rules.load_full();
     let client = app.identify(&rules, asked.headers)?;
-    let policy = writable(&rules, &client, asked.topic);
-    let topic = TopicName::from(asked.topic);
+    let route = client.route(asked.topic);
+    let (topic, policy) = match &route {
+        Some(route) => (route.topic.clone(), Ok(Arc::clone(&route.policy))),
+        None => (TopicName::from(asked.topic), writable(&rules, &client, asked.topic)),
+    };
     let known = app.catalog.peek(&topic);
     // There is no end of names with a prefix: one gets a row of its own when Kafka is known to have it.
     let named = policy.is_ok() && (known.is_some() || rules.topics.names(asked.topic));
-    let pair = if named { app.metrics.pair(&client.id, &topic) } else { app.metrics.unknown_topic(&client.id) };
+    let pair = match &route {
+        Some(route) => Arc::clone(&route.pair),
+        None if named => app.metrics.pair(&client.id, &topic),
+        None => app.metrics.unknown_topic(&client.id),
+    };
     let refused = |reject| Refused { reject, client: Some(Arc::clone(&client)), pair: Arc::clone(&pair) };
 
     client.quota.request(app.now()).map_err(refused)?;
@@ -102,6 +109,10 @@ pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
         })?,
     };
     let pair = if named { pair } else { app.metrics.pair(&client.id, &topic) };
+    // A pair that folds many topics is asked for each time, which is counted.
+    if route.is_none() && *pair.topic() == topic {
+        client.keep(Route { topic: topic.clone(), policy: Arc::clone(&policy), pair: Arc::clone(&pair) });
+    }
     let permit = app.budget.open(&client.share, &topic);
     let to = Destination { topic, known };
     Ok(Pass { config: Arc::clone(&rules.config), client, to, policy, wishes, permit, pair })

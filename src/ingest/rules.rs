@@ -3,15 +3,16 @@
 //! A request keeps the snapshot that it began with. Quotas that a reload does not change keep their state.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::Config;
-use crate::event::ClientId;
+use crate::event::{ClientId, TopicName};
 use crate::stages::acl::Grants;
 use crate::stages::admission::Share;
 use crate::stages::auth::Chain;
 use crate::stages::limit::Quota;
-use crate::stages::route::policy::Topics;
+use crate::stages::route::policy::{Policy, Topics};
+use crate::telemetry::Pair;
 
 /// The snapshot.
 pub struct Rules {
@@ -35,6 +36,30 @@ pub struct Client {
     pub quota: Arc<Quota>,
     /// How much of it may wait for Kafka.
     pub share: Share,
+    routes: RwLock<HashMap<TopicName, Arc<Route>>>,
+}
+
+/// What the config says of a client's requests to one topic: found once, then by one look-up a request.
+pub struct Route {
+    /// The topic.
+    pub topic: TopicName,
+    /// Under which policy.
+    pub policy: Arc<Policy>,
+    /// Where it is counted.
+    pub pair: Arc<Pair>,
+}
+
+impl Client {
+    /// The route to `topic`, where the client has gone it before.
+    pub fn route(&self, topic: &str) -> Option<Arc<Route>> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
+    /// Keeps a route, for as long as these rules hold. Only to topics that Kafka has, so that their number is bounded.
+    pub fn keep(&self, route: Route) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.insert(route.topic.clone(), Arc::new(route));
+    }
 }
 
 impl Rules {
@@ -49,7 +74,8 @@ impl Rules {
                 .filter(|quota| quota.same_as(&quotas))
                 .map_or_else(|| Arc::new(Quota::new(&quotas)), Arc::clone);
             let share = Share::new(id.clone(), client.share);
-            let client = Client { id: id.clone(), grants: Grants::new(&client.topics), quota, share };
+            let client =
+                Client { id: id.clone(), grants: Grants::new(&client.topics), quota, share, routes: RwLock::default() };
             (id, Arc::new(client))
         });
         let clients = clients.collect();

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
+use super::replies::{Caller, Replies};
 use super::tally::Tally;
 use crate::stages::admission::Permit;
 use crate::stages::limit::{Charge, Quota};
@@ -21,8 +20,10 @@ pub struct Settlement {
     pub quota: Arc<Quota>,
     /// Where the wait is counted.
     pub pair: Arc<Pair>,
-    /// Where the caller waits, or has waited.
-    pub tell: oneshot::Sender<Fates>,
+    /// Who waits, or has waited.
+    pub caller: Caller,
+    /// Who tells the caller.
+    pub replies: Arc<Replies>,
     /// When the events were handed over.
     pub began: Instant,
     /// Given back with this.
@@ -45,8 +46,7 @@ impl Completion for Settlement {
             let bytes = self.charge.bytes() * failed / (fates.count() as u64).max(1);
             self.quota.refund(self.charge.split(failed, bytes));
         }
-        // The caller may have gone: nothing else depends on it.
-        let _ = self.tell.send(fates);
+        self.replies.leave(self.caller, fates);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::ingest::Rules;
 use crate::ingest::accept::{Sent, accept};
 use crate::ingest::gate::Pass;
 use crate::ingest::outcome::outcome;
+use crate::ingest::replies::Replies;
 use crate::ingest::request::Wishes;
 use crate::shutdown::Phase;
 use crate::stages::admission::Budget;
@@ -57,7 +58,11 @@ impl Shop {
         let cluster = Cluster { bootstrap: vec!["127.0.0.1:1".into()], ..Cluster::default() };
         let health = Arc::<Health>::default();
         let scout = Scout::new(&Options { cluster, budget: 1 << 20 }, Arc::clone(&health), None).unwrap();
+        let replies = Arc::<Replies>::default();
+        let told = Arc::clone(&replies);
+        tokio::spawn(async move { told.tell().await });
         let app = Gateway {
+            replies,
             budget: Budget::new(&config.budget),
             rules: ArcSwap::from_pointee(Rules::new(config, None)),
             sink: Arc::clone(&fake) as Arc<dyn Sink>,

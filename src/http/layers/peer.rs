@@ -72,16 +72,21 @@ fn parse_address(entry: &str) -> Option<IpAddr> {
 #[derive(Debug, Clone)]
 struct ByAddress(Proxies);
 
+impl ByAddress {
+    fn key(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
+        match self.0.client(peer?, headers)? {
+            client @ IpAddr::V4(_) => Some(client),
+            IpAddr::V6(address) => Some(mask_v6(address, V6_PREFIX).into()),
+        }
+    }
+}
+
 impl KeyExtractor for ByAddress {
     type Key = IpAddr;
 
     fn extract<T>(&self, request: &Request<T>) -> Result<IpAddr, GovernorError> {
-        let peer = request.extensions().get::<Peer>().ok_or(GovernorError::UnableToExtractKey)?;
-        let client = self.0.client(*peer, request.headers()).ok_or(GovernorError::UnableToExtractKey)?;
-        Ok(match client {
-            IpAddr::V4(_) => client,
-            IpAddr::V6(address) => mask_v6(address, V6_PREFIX).into(),
-        })
+        let peer = request.extensions().get::<Peer>().copied();
+        self.key(peer, request.headers()).ok_or(GovernorError::UnableToExtractKey)
     }
 }
 
@@ -107,12 +112,12 @@ impl Guard {
         Some(Arc::new(Self { limiter: Arc::clone(config.limiter()), by }))
     }
 
-    /// Counts a request. Called where the layer of `tower_governor` would be, which boxes a future for each.
+    /// Counts a request of `peer`. Called where the layer of `tower_governor` would be, which boxes a future for each.
     ///
     /// # Errors
     /// `RateLimited` with the time until one more is let through.
-    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Reject> {
-        let Ok(address) = self.by.extract(request) else {
+    pub fn check(&self, peer: Option<Peer>, headers: &HeaderMap) -> Result<(), Reject> {
+        let Some(address) = self.by.key(peer, headers) else {
             error!("a request without a peer address reached the guard per peer");
             return Err(Reject::Internal);
         };
