@@ -22,10 +22,10 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test lint kafka demo-real setup
+.PHONY: help run test costs bench bench-callgrind memcheck lint kafka demo-real setup
 
 help: ## list the goals
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 setup: ## check what building and testing needs, install what is missing
 	@scripts/setup.sh build lint test
@@ -38,6 +38,31 @@ test: ## unit tests, and tests on the mock cluster and on a real Kafka
 	@scripts/setup.sh build test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
 	cargo test $(CARGO_FLAGS) --workspace $(ARGS)
+
+costs: ## measure what an event costs in allocations and system calls, and commit it as tests/costs.json
+	@scripts/setup.sh build test
+	KLAMM_COSTS=commit cargo test $(CARGO_FLAGS) --test costs -- --nocapture allocations
+	KLAMM_COSTS=commit cargo test $(CARGO_FLAGS) --test it -- --nocapture costs::system_calls
+
+# What is measured is the release profile, on a machine with nothing else to do. Filters and other options of
+# `klamm-load bench`: ARGS='--rows P1,P2 --rounds 3'.
+bench: ## klamm beside its yardsticks: target/bench/report.html (BENCH_FULL=1, BENCH_KAFKA=1 or host:port)
+	@scripts/setup.sh build
+	@case '$(BENCH_KAFKA)' in 1) scripts/setup.sh test; $(MAKE) -s --no-print-directory $(KAFKA_STAMP) ;; esac
+	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	target/release/klamm-load bench $(if $(BENCH_FULL),--full) $(if $(BENCH_KAFKA),--kafka '$(BENCH_KAFKA)') $(ARGS)
+
+bench-callgrind: ## instructions per event, by valgrind
+	@scripts/setup.sh build test callgrind
+	cargo build $(CARGO_FLAGS) --release --bin klamm
+	KLAMM_COSTS_BINARY=target/release/klamm \
+	  cargo test $(CARGO_FLAGS) --test it instructions_of_an_event -- --ignored --nocapture
+
+memcheck: ## the tests of the code over librdkafka's C interface, under valgrind
+	@scripts/setup.sh build callgrind
+	tests=$$(cargo test $(CARGO_FLAGS) --lib --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
+	  valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --suppressions=tests/valgrind.supp \
+	  "$$tests" produce::kafka --test-threads 1
 
 lint: ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what the named parts of the build need; installs missing Debian packages where it may, else says which.
 #
-#   scripts/setup.sh [build] [lint] [test] [demo]
+#   scripts/setup.sh [build] [lint] [test] [demo] [callgrind]
 #
 # Exit 0: everything is there. Exit 1: something is missing that it cannot or may not install; it says what.
 # It never installs a Rust toolchain and never changes anything when nothing is missing.
@@ -52,7 +52,8 @@ java_major() {
   java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1
 }
 
-# A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests.
+# A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests;
+# strace to count system calls.
 check_test() {
   local major
   major=$(java_major)
@@ -60,6 +61,7 @@ check_test() {
   need mvn maven
   need openssl openssl
   need setpriv util-linux
+  need strace strace
 }
 
 java_package() {
@@ -75,14 +77,16 @@ java_package() {
 
 check_demo() { need npm npm; }
 
+check_callgrind() { need valgrind valgrind; }
+
 check() {
   missing=()
   faults=()
   local part
   for part in "$@"; do
     case $part in
-      build | lint | test | demo) "check_$part" ;;
-      *) echo "setup: unknown part '$part' (build, lint, test, demo)" >&2; exit 1 ;;
+      build | lint | test | demo | callgrind) "check_$part" ;;
+      *) echo "setup: unknown part '$part' (build, lint, test, demo, callgrind)" >&2; exit 1 ;;
     esac
   done
 }

@@ -12,6 +12,7 @@
 mod admin;
 mod admission;
 mod cli;
+mod costs;
 mod delivery;
 mod demo_real;
 mod dev;

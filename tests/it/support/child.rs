@@ -45,6 +45,11 @@ impl Process {
         Self { child }
     }
 
+    /// Its id; of `program` itself, for which setpriv makes room.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends `signal`.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the child takes a signal");

@@ -74,6 +74,11 @@ impl Gateway {
         Metrics::parse(&String::from_utf8_lossy(&answer.body))
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Sends `signal`.
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
