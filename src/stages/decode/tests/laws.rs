@@ -36,6 +36,29 @@ fn naive_lines(body: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// A place, a sort of change and a byte for it.
+type Edit = (usize, u8, u8);
+
+fn edits(least: usize) -> impl Strategy<Value = Vec<Edit>> {
+    proptest::collection::vec((any::<usize>(), 0..5_u8, any::<u8>()), least..4)
+}
+
+fn mutated(text: String, edits: Vec<Edit>) -> Vec<u8> {
+    let mut text = text.into_bytes();
+    for (at, edit, byte) in edits {
+        let at = at % (text.len() + 1);
+        match edit {
+            0 => text.insert(at, byte),
+            1 => text.insert(at, b"[]{}\",:\\0e-.\n "[byte as usize % 14]),
+            2 if at < text.len() => text[at] = byte,
+            3 if at < text.len() => text[at] ^= 1 << (byte % 8),
+            _ if at < text.len() => drop(text.remove(at)),
+            _ => {}
+        }
+    }
+    text
+}
+
 /// Whether serde_json takes the text as a value, where it refuses only what is no JSON: it also refuses numbers that
 /// do not fit an f64 and lone surrogates, which are JSON.
 fn is_json(text: &[u8]) -> Option<bool> {
@@ -103,19 +126,9 @@ proptest! {
 
     #[test]
     fn every_format_agrees_with_serde_json_on_mutated_json(
-        value in any_json(), edits in proptest::collection::vec((any::<usize>(), 0..4_u8, any::<u8>()), 1..4),
+        value in any_json(), edits in edits(1),
     ) {
-        let mut text = value.to_string().into_bytes();
-        for (at, edit, byte) in edits {
-            let at = at % (text.len() + 1);
-            match edit {
-                0 => text.insert(at, byte),
-                1 => text.insert(at, b"[]{}\",:\\0e-. "[byte as usize % 13]),
-                2 if at < text.len() => text[at] = byte,
-                _ if at < text.len() => drop(text.remove(at)),
-                _ => {}
-            }
-        }
+        let text = mutated(value.to_string(), edits);
         if let Some(good) = is_json(&text) {
             let text: Vec<u8> = text.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
             let good = good || is_json(&text) == Some(true);
@@ -134,21 +147,10 @@ proptest! {
     #[test]
     fn the_quick_pass_says_yes_to_just_what_serde_json_takes(
         value in any_json(), pretty in any::<bool>(),
-        edits in proptest::collection::vec((any::<usize>(), 0..5_u8, any::<u8>()), 0..4),
+        edits in edits(0),
     ) {
         let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
-        let mut text = text.into_bytes();
-        for (at, edit, byte) in edits {
-            let at = at % (text.len() + 1);
-            match edit {
-                0 => text.insert(at, byte),
-                1 => text.insert(at, b"[]{}\",:\\0e-.\n "[byte as usize % 14]),
-                2 if at < text.len() => text[at] = byte,
-                3 if at < text.len() => text[at] ^= 1 << (byte % 8),
-                _ if at < text.len() => drop(text.remove(at)),
-                _ => {}
-            }
-        }
+        let text = mutated(text, edits);
         let taken = |text: &[u8]| {
             std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
         };
