@@ -48,7 +48,7 @@ async fn system_calls_of_an_event_are_within_the_committed_figures() {
     }) else {
         return;
     };
-    let measured = [batched, single].map(|load| {
+    let measure = |load: Load| {
         let mut senders = connect(gateway.ingest(), load);
         let strace = Strace::attach(gateway.pid()).expect("what was permitted once");
         let start = Instant::now();
@@ -58,9 +58,9 @@ async fn system_calls_of_an_event_are_within_the_committed_figures() {
         let besides = idle * elapsed.as_secs_f64();
         println!("{load:?}: {all} system calls, {besides:.0} of them in any case, in {elapsed:?}");
         (all - besides).max(0.0) / load.total()
-    });
-    committed::hold("system calls per event, NDJSON x 500", measured[0]);
-    committed::hold("system calls per event, single POST", measured[1]);
+    };
+    committed::hold("system calls per event, NDJSON x 500", || measure(batched));
+    committed::hold("system calls per event, single POST", || measure(single));
 }
 
 /// `strace -c` on a process and all its threads.
