@@ -130,7 +130,7 @@ fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
         began: Instant::now(),
         _copies: copies,
     };
-    let ticket = app.sink.send(&to, lane, &batch, Box::new(settlement));
+    let ticket = app.sink.send(&to, lane, Arc::new(batch), Box::new(settlement));
 
     let limit = config.ingest.wait.get();
     let wait = wishes.prefer.wait.map_or(limit, |wait| wait.min(limit));

@@ -5,6 +5,7 @@
 //! nothing. No policy lives here: which topic, whose budget and what to answer is decided above.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -83,8 +84,8 @@ impl Lane {
 
 /// Somewhere to send events: Kafka, or a fake in tests.
 pub trait Sink: Send + Sync {
-    /// Hands all events of `batch` over, in their order, without blocking.
-    fn send(&self, to: &Destination, lane: Lane, batch: &Batch, done: Box<dyn Completion>) -> Ticket;
+    /// Hands all events of `batch` over, in their order, without blocking. It is kept until the last of them is settled.
+    fn send(&self, to: &Destination, lane: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket;
 
     /// The fates that are already known; `None` once all are (the completion has them).
     fn so_far(&self, ticket: Ticket) -> Option<Fates>;

@@ -1,6 +1,6 @@
 //! A sink for tests: keeps what it is sent, and settles as it is told.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::flights::{Flights, Ticket};
 use super::{Completion, Destination, Fate, Fates, Lane, Sink, Waiting};
@@ -65,8 +65,8 @@ impl Fake {
 }
 
 impl Sink for Fake {
-    fn send(&self, to: &Destination, _: Lane, batch: &Batch, done: Box<dyn Completion>) -> Ticket {
-        let ticket = self.flights.begin(batch.events.len(), done, None);
+    fn send(&self, to: &Destination, _: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket {
+        let ticket = self.flights.begin(Arc::clone(&batch), done, None);
         for (place, event) in batch.events.iter().enumerate() {
             let bytes = |piece| batch.bytes(piece).to_vec();
             self.lock().push(Record {

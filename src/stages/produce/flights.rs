@@ -4,12 +4,13 @@
 //! request. Invariant: a flight leaves the table when its last event is settled, and each event is settled once;
 //! so a number that comes back from librdkafka always finds its flight.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
 use super::partitions::Hold;
 use super::{Completion, Fate, Fates, Waiting};
+use crate::event::Batch;
 
 /// What a message carries: 32 bits of flight, 32 bits of place.
 pub(super) type Opaque = usize;
@@ -30,6 +31,8 @@ struct Flight {
     left: usize,
     fates: Fates,
     done: Box<dyn Completion>,
+    /// What is sent, for as long as it may have to be sent again.
+    _batch: Arc<Batch>,
     /// Given back with the flight.
     _hold: Option<Hold>,
 }
@@ -50,8 +53,10 @@ struct Open {
 }
 
 impl Flights {
-    /// Begins a flight of `events` events; of none, it is settled at once. `hold` is kept until it is over.
-    pub fn begin(&self, events: usize, done: Box<dyn Completion>, hold: Option<Hold>) -> Ticket {
+    /// Begins a flight of the events of `batch`; of none, it is settled at once. `batch` and `hold` are kept until it is
+    /// over.
+    pub fn begin(&self, batch: Arc<Batch>, done: Box<dyn Completion>, hold: Option<Hold>) -> Ticket {
+        let events = batch.events.len();
         let mut open = self.lock();
         open.serial += 1;
         let serial = open.serial;
@@ -61,7 +66,7 @@ impl Flights {
             return Ticket { key: u32::MAX, serial };
         }
         open.events += events;
-        let flight = Flight { serial, events, left: events, fates: Fates::default(), done, _hold: hold };
+        let flight = Flight { serial, events, left: events, fates: Fates::default(), done, _batch: batch, _hold: hold };
         Ticket { key: open.flights.insert(flight) as u32, serial }
     }
 
@@ -128,6 +133,13 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::event::Event;
+
+    fn batch(events: u32) -> Arc<Batch> {
+        let mut batch = Batch::default();
+        batch.events = (0..events).map(|n| Event::new(n, 0, None)).collect();
+        Arc::new(batch)
+    }
 
     struct Tell(mpsc::Sender<Fates>);
 
@@ -145,7 +157,7 @@ mod tests {
     fn a_flight_completes_once_with_every_fate_in_order() {
         let (tell, told) = mpsc::channel();
         let flights = Flights::default();
-        let ticket = flights.begin(3, Box::new(Tell(tell)), None);
+        let ticket = flights.begin(batch(3), Box::new(Tell(tell)), None);
         flights.settle([(ticket.opaque(2), acked(2))]);
         flights.settle([(ticket.opaque(0), acked(0))]);
         let known = flights.so_far(ticket).unwrap();
@@ -165,9 +177,9 @@ mod tests {
     fn a_ticket_does_not_show_a_later_flight_in_the_same_place() {
         let (tell, _told) = mpsc::channel();
         let flights = Flights::default();
-        let first = flights.begin(1, Box::new(Tell(tell.clone())), None);
+        let first = flights.begin(batch(1), Box::new(Tell(tell.clone())), None);
         flights.settle([(first.opaque(0), acked(0))]);
-        let second = flights.begin(1, Box::new(Tell(tell)), None);
+        let second = flights.begin(batch(1), Box::new(Tell(tell)), None);
         assert_eq!(first.opaque(0), second.opaque(0));
         assert_eq!(flights.so_far(first), None);
         assert_eq!(flights.so_far(second), Some(Fates::default()));
@@ -177,7 +189,7 @@ mod tests {
     fn a_flight_of_nothing_is_over_at_once() {
         let (tell, told) = mpsc::channel();
         let flights = Flights::default();
-        let ticket = flights.begin(0, Box::new(Tell(tell)), None);
+        let ticket = flights.begin(batch(0), Box::new(Tell(tell)), None);
         assert_eq!(told.try_recv().unwrap(), Fates::default());
         assert_eq!(flights.so_far(ticket), None);
     }

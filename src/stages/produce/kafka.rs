@@ -204,25 +204,27 @@ fn enqueue_one(
 }
 
 impl Sink for Kafka {
-    fn send(&self, to: &Destination, lane: Lane, batch: &Batch, done: Box<dyn Completion>) -> Ticket {
+    fn send(&self, to: &Destination, lane: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket {
         let flights = &self.ears.flights;
         let (line, topic) = match self.way(to, lane) {
             Ok(way) => way,
             Err(code) => {
-                let ticket = flights.begin(batch.events.len(), done, None);
-                flights.settle((0..batch.events.len()).map(|place| (ticket.opaque(place), refused(code))));
+                let places = 0..batch.events.len();
+                let ticket = flights.begin(batch, done, None);
+                flights.settle(places.map(|place| (ticket.opaque(place), refused(code))));
                 return ticket;
             }
         };
         let mut hold = None;
-        let order = Order::of(batch, to.known.partitions, || {
+        let order = Order::of(&batch, to.known.partitions, || {
             let partitions = self.ears.atlas.of(&to.topic);
             let (partition, held) = partitions.choose(to.known.partitions, batch.size(), Instant::now(), &self.stick);
             hold = Some(held);
             partition
         });
         // Before the first event is enqueued: its report may come before the last one is.
-        let ticket = flights.begin(batch.events.len(), done, hold);
+        let ticket = flights.begin(Arc::clone(&batch), done, hold);
+        let batch = &*batch;
         for (partition, run) in order.runs(batch) {
             let events = run.iter().filter_map(|&(_, place)| {
                 let event = batch.events.get(place as usize)?;

@@ -73,11 +73,11 @@ impl Reference {
 }
 
 impl Sink for Reference {
-    fn send(&self, to: &Destination, _: Lane, batch: &Batch, done: Box<dyn Completion>) -> Ticket {
-        let ticket = self.ears.flights.begin(batch.events.len(), done, None);
+    fn send(&self, to: &Destination, _: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket {
+        let ticket = self.ears.flights.begin(Arc::clone(&batch), done, None);
         for (place, event) in batch.events.iter().enumerate() {
             let opaque = ticket.opaque(place);
-            if let Err(error) = self.enqueue(to, batch, event, opaque) {
+            if let Err(error) = self.enqueue(to, &batch, event, opaque) {
                 let code = error.rdkafka_error_code().expect("a code of librdkafka");
                 self.ears.flights.settle([(opaque, Fate::Failed(code))]);
             }

@@ -36,7 +36,7 @@ fn send(sink: &Kafka) -> mpsc::Receiver<Fates> {
     let (tell, told) = mpsc::channel();
     let mut batch = Batch::over(Bytes::from_static(b"x"));
     batch.events.push(Event::new(0, 0, Some(Piece::of_body(0..1))));
-    sink.send(&Destination { topic: "t".into(), known }, Lane::Express, &batch, Box::new(Tell(tell)));
+    sink.send(&Destination { topic: "t".into(), known }, Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
     told
 }
 
@@ -119,8 +119,9 @@ fn written(
     cluster.create_topic(topic, 4, 1).unwrap();
     let (tell, told) = mpsc::channel();
     let batch = mixed();
+    let events = batch.events.len();
     let known = Known { partitions: 4, max_message_bytes: None };
-    sink.send(&Destination { topic: topic.into(), known }, Lane::Express, &batch, Box::new(Tell(tell)));
+    sink.send(&Destination { topic: topic.into(), known }, Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
     let fates = told.recv_timeout(LIMIT).expect("fates").each();
 
     let mut config = rdkafka::ClientConfig::new();
@@ -132,7 +133,7 @@ fn written(
     }
     consumer.assign(&from).unwrap();
     let mut partitions = vec![Vec::new(); 4];
-    for _ in 0..batch.events.len() {
+    for _ in 0..events {
         let record = consumer.poll(LIMIT).expect("a record").unwrap();
         let headers = record.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
@@ -176,7 +177,7 @@ fn keyed_events_of_a_partition_that_librdkafka_has_not_heard_of_are_written_all_
         event.partition = (n == 1).then_some(5);
         batch.events.push(event);
     }
-    sink.send(&Destination { topic: "t".into(), known }, Lane::Express, &batch, Box::new(Tell(tell)));
+    sink.send(&Destination { topic: "t".into(), known }, Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
     let fates = told.recv_timeout(LIMIT).expect("fates").each();
     assert_eq!(fates.len(), 20);
     for (place, fate) in fates.into_iter().enumerate() {
@@ -223,7 +224,7 @@ fn every_event_is_settled_once_through_lost_connections_purges_and_drops() {
                     let known = Known { partitions: 4, max_message_bytes: None };
                     let to = Destination { topic: "t".into(), known };
                     for _ in 0..REQUESTS {
-                        sink.send(&to, Lane::Express, &mixed(), Box::new(Tell(tell.clone())));
+                        sink.send(&to, Lane::Express, Arc::new(mixed()), Box::new(Tell(tell.clone())));
                         std::thread::sleep(Duration::from_millis(5));
                     }
                 })
