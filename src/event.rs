@@ -242,6 +242,14 @@ impl Batch {
         piece(event.key) + piece(event.value) + headers
     }
 
+    /// The bytes in memory for as long as it is under way: the body, what was made beside it, and the keys and headers of
+    /// the good events once more, since a producer copies those.
+    pub fn held(&self) -> u64 {
+        let values = |event: &Event| event.value.map_or(0, |value| value.len());
+        let copied: usize = self.events.iter().map(|event| self.size_of(event) - values(event)).sum();
+        (self.body.len() + self.made.capacity() + copied) as u64
+    }
+
     /// The sizes of all good events together, in bytes.
     pub fn size(&self) -> u64 {
         self.events.iter().map(|event| self.size_of(event) as u64).sum()
@@ -288,6 +296,7 @@ mod tests {
         batch.events.push(event.clone());
         assert_eq!(batch.size(), 3 + 5 + 4 + 8);
         assert_eq!(batch.bytes(batch.headers(&event)[1].name), b"name");
+        assert_eq!(batch.held(), 9 + batch.made.capacity() as u64 + 3 + 4 + 8);
         batch.weed(|batch, event| (batch.size_of(event) > 19).then(|| (Reason::TooLarge, "20".into())));
         assert_eq!((batch.events.len(), batch.faults.len(), batch.received()), (0, 1, 1));
     }

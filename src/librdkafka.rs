@@ -10,9 +10,11 @@ use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 
+mod cargo;
 mod producer;
 
-pub use producer::{ANY_PARTITION, Delivered, Producer, Record, Report, Reports, Topic};
+pub use cargo::{Cargo, Record};
+pub use producer::{ANY_PARTITION, Delivered, Loading, Producer, Report, Reports, Topic};
 
 /// Whether the log of the partition holds a message, as far as librdkafka can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

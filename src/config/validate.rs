@@ -144,7 +144,8 @@ fn caps(config: &Config, rules: &mut Rules) {
     rules.size(ByteSize::bytes(64), ByteSize::kib(16), caps.uri, path("uri"));
 }
 
-/// The bytes that the largest request may hold: its body, what it inflates to, and the copy for Kafka.
+/// The bytes that the largest request may hold: its body, what it inflates to, and what is made of that: keys and
+/// headers for Kafka, values that came in base64.
 fn largest_request(config: &Config) -> u64 {
     config.caps.body.get().saturating_add(config.caps.inflated.get().saturating_mul(2))
 }

@@ -59,7 +59,7 @@ impl IntoResponse for Error {
 /// What came so far.
 enum Kept {
     Nothing,
-    /// A single piece is passed on as it is.
+    /// A single piece is not copied twice.
     One(Bytes),
     Many(Vec<u8>),
 }
@@ -102,8 +102,13 @@ where
     }
     Ok(match kept {
         Kept::Nothing => Bytes::new(),
-        Kept::One(piece) => piece,
-        Kept::Many(pieces) => pieces.into(),
+        // A copy: the piece is a part of the connection's buffer, which may be many times as large, could not be used
+        // again, and would stay in memory until Kafka has answered.
+        Kept::One(piece) => Bytes::copy_from_slice(&piece),
+        Kept::Many(mut pieces) => {
+            pieces.shrink_to_fit();
+            pieces.into()
+        }
     })
 }
 

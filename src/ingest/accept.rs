@@ -104,17 +104,16 @@ fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
     validate::check(&policy.topic, known, caps, &mut batch)?;
     validate::verdict(&batch, wishes.on_invalid)?;
 
-    // What the producer will hold; the rest of the permit goes with the body, at the end of this function. One permit
-    // until here: a request that has its topic for itself is measured as one.
-    let cost = batch.size() + EVENT_OVERHEAD * batch.events.len() as u64;
-    if let Err(reject) = permit.grow(cost) {
+    // What is held until the last event is settled; so far it was the body, and what it inflated to.
+    let cost = batch.held() + EVENT_OVERHEAD * batch.events.len() as u64;
+    if let Err(reject) = permit.grow(cost.saturating_sub(permit.held())) {
         client.quota.refund(charge);
         return Err(reject);
     }
-    let copies = permit.split(cost);
+    permit.release(permit.held() - cost);
 
     // Order across the change of lane: a heavy client stays one until nothing of it is under way.
-    let lane = if copies.is_heavy() { Lane::Bulk } else { Lane::Express };
+    let lane = if permit.is_heavy() { Lane::Bulk } else { Lane::Express };
     let indices = Indices::of(&batch);
     let faults = std::mem::take(&mut batch.faults);
     tally.settle(Outcome::Rejected, faults.len());
@@ -128,7 +127,7 @@ fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
         caller,
         replies: Arc::clone(&app.replies),
         began: Instant::now(),
-        _copies: copies,
+        _permit: permit,
     };
     let ticket = app.sink.send(&to, lane, Arc::new(batch), Box::new(settlement));
 

@@ -27,7 +27,7 @@ pub struct Settlement {
     /// When the events were handed over.
     pub began: Instant,
     /// Given back with this.
-    pub _copies: Permit,
+    pub _permit: Permit,
 }
 
 impl Completion for Settlement {

@@ -1,10 +1,11 @@
 //! A producer with topic handles, batch enqueue and delivery reports by the array: what the crate's producers lack.
 //!
 //! The safety argument as a whole:
-//! - The native producer lives in an `Arc<Client>`. A [`Topic`] and the poller hold that `Arc`, so a handle is destroyed
+//! - The native producer lives in an `Arc<Native>`. A [`Topic`] and the poller hold that `Arc`, so a handle is destroyed
 //!   and the last event is served before the producer is.
-//! - Keys, values and headers are copied by librdkafka within the call (`F_COPY`): no borrow outlives it.
-//! - An opaque is a number in a pointer's clothes. Nothing ever dereferences it.
+//! - Values are not copied: a record points into its [`Cargo`], which `cargo.rs` keeps until its report, or until the
+//!   producer is destroyed. Keys and headers are copied by librdkafka within the call.
+//! - An opaque is two numbers in a pointer's clothes. Nothing ever dereferences it.
 //! - librdkafka's objects used here are safe to use from any thread at the same time (its INTRODUCTION.md says so of
 //!   producers and topics); the queue of events is served by one thread, the poller.
 
@@ -24,6 +25,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{IsError, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaType;
 
+use super::cargo::{self, Cargo, Loads, Record, Run};
 use super::{Persisted, status};
 
 /// Leaves the choice of a partition to librdkafka.
@@ -45,7 +47,9 @@ pub trait Delivered: ClientContext + 'static {
 /// What became of some records. One that is not taken from here is not reported again.
 pub struct Reports<'e> {
     event: NonNull<sys::rd_kafka_event_t>,
-    left: usize,
+    loads: &'e Loads,
+    /// Those that were counted last, and not yet taken off their load.
+    run: Option<Run>,
     _event: PhantomData<&'e sys::rd_kafka_event_t>,
 }
 
@@ -53,61 +57,88 @@ impl<'e> Iterator for Reports<'e> {
     type Item = Report<'e>;
 
     fn next(&mut self) -> Option<Report<'e>> {
-        // SAFETY: the event is alive for 'e and of the kind that holds messages. A message lives as long as its event.
-        let message = unsafe { sys::rd_kafka_event_message_next(self.event.as_ptr()).as_ref() }?;
-        self.left = self.left.saturating_sub(1);
-        Some(Report(message))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        loop {
+            // SAFETY: the event is alive for 'e and of the kind that holds messages. A message lives as long as its
+            // event.
+            let message = unsafe { sys::rd_kafka_event_message_next(self.event.as_ptr()).as_ref() }?;
+            // From here on the value may be gone: nothing reads it in a message that is reported.
+            if let Some((token, place)) = self.loads.count(&mut self.run, message._private.addr()) {
+                return Some(Report { message, token, place });
+            }
+        }
     }
 }
 
-impl ExactSizeIterator for Reports<'_> {}
 impl FusedIterator for Reports<'_> {}
 
+impl Drop for Reports<'_> {
+    fn drop(&mut self) {
+        // Each counts, also those that nobody wanted to see.
+        while self.next().is_some() {}
+        if let Some(run) = self.run.take() {
+            self.loads.end(run);
+        }
+    }
+}
+
 /// What became of one record.
-pub struct Report<'e>(&'e sys::rd_kafka_message_t);
+pub struct Report<'e> {
+    message: &'e sys::rd_kafka_message_t,
+    token: usize,
+    place: u32,
+}
 
 impl Report<'_> {
-    /// What it was sent with.
-    pub fn opaque(&self) -> usize {
-        self.0._private.addr()
+    /// Of its cargo, as [`Topic::load`] was told.
+    pub fn token(&self) -> usize {
+        self.token
+    }
+
+    /// In its cargo.
+    pub fn place(&self) -> u32 {
+        self.place
     }
 
     /// Where it is, or should have gone.
     pub fn partition(&self) -> i32 {
-        self.0.partition
+        self.message.partition
     }
 
     /// Where in the partition; `None` where it is not there, or the broker did not say.
     pub fn offset(&self) -> Option<i64> {
-        Some(self.0.offset).filter(|offset| *offset >= 0)
+        Some(self.message.offset).filter(|offset| *offset >= 0)
     }
 
     /// Why it was not delivered.
     pub fn error(&self) -> Option<RDKafkaErrorCode> {
-        self.0.err.is_error().then(|| self.0.err.into())
+        self.message.err.is_error().then(|| self.message.err.into())
     }
 
     /// Whether the partition's log holds it.
     pub fn persisted(&self) -> Persisted {
         // SAFETY: the message is alive; the call only reads it.
-        unsafe { status(self.0) }
+        unsafe { status(self.message) }
     }
 
     /// The topic.
     pub fn topic(&self) -> &str {
         // SAFETY: a message holds a reference to its topic, whose name is a NUL-terminated string that never changes.
-        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.0.rkt)) }.to_str().unwrap_or_default()
+        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.message.rkt)) }.to_str().unwrap_or_default()
     }
+}
+
+/// A native producer, and what it reads.
+struct Native<C: Delivered> {
+    /// Before the loads: fields are dropped in their order, and until it is destroyed, which waits for its threads,
+    /// librdkafka may read what it has not reported.
+    client: Client<C>,
+    loads: Loads,
 }
 
 /// A native producer and the thread that serves its events. Dropping it purges what is under way, which is reported
 /// first.
 pub struct Producer<C: Delivered> {
-    client: Arc<Client<C>>,
+    native: Arc<Native<C>>,
     over: Arc<AtomicBool>,
     /// Some until the drop.
     poller: Option<JoinHandle<()>>,
@@ -123,20 +154,21 @@ impl<C: Delivered> Producer<C> {
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_STATS | sys::RD_KAFKA_EVENT_ERROR;
         // SAFETY: the configuration is alive and not yet a producer's.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events) };
-        let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)?);
+        let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)?;
+        let native = Arc::new(Native { client, loads: Loads::default() });
         let over = Arc::new(AtomicBool::new(false));
         let poller = std::thread::Builder::new().name("klamm-delivery".into());
         let poller = poller.spawn({
-            let (client, over) = (Arc::clone(&client), Arc::clone(&over));
-            move || serve(&client, &over)
+            let (native, over) = (Arc::clone(&native), Arc::clone(&over));
+            move || serve(&native, &over)
         });
         let poller = poller.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { client, over, poller: Some(poller) })
+        Ok(Self { native, over, poller: Some(poller) })
     }
 
     /// The client beneath, for what the crate does well.
     pub fn client(&self) -> &Client<C> {
-        &self.client
+        &self.native.client
     }
 
     /// A handle of the topic `name`. Asks no broker.
@@ -146,9 +178,10 @@ impl<C: Delivered> Producer<C> {
     pub fn topic(&self, name: &str) -> Result<Topic<C>, RDKafkaErrorCode> {
         let name = CString::new(name).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
         // SAFETY: the producer is alive, the name is copied, null asks for the default settings of topics.
-        let handle = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        let handle =
+            unsafe { sys::rd_kafka_topic_new(self.native.client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
         match NonNull::new(handle) {
-            Some(handle) => Ok(Topic { client: Arc::clone(&self.client), handle }),
+            Some(handle) => Ok(Topic { native: Arc::clone(&self.native), handle }),
             // SAFETY: reads a thread-local of this thread.
             None => Err(unsafe { sys::rd_kafka_last_error() }.into()),
         }
@@ -159,14 +192,14 @@ impl<C: Delivered> Producer<C> {
     pub fn flush(&self, patience: Duration) -> bool {
         let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the producer is alive. The poller serves the reports meanwhile.
-        !unsafe { sys::rd_kafka_flush(self.client.native_ptr(), millis) }.is_error()
+        !unsafe { sys::rd_kafka_flush(self.native.client.native_ptr(), millis) }.is_error()
     }
 
     /// Gives up every record that waits or is under way; each is reported.
     pub fn purge(&self) {
         let all = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
         // SAFETY: the producer is alive and the flags are the documented ones, so that the call cannot fail.
-        unsafe { sys::rd_kafka_purge(self.client.native_ptr(), all) };
+        unsafe { sys::rd_kafka_purge(self.native.client.native_ptr(), all) };
     }
 }
 
@@ -182,20 +215,9 @@ impl<C: Delivered> Drop for Producer<C> {
     }
 }
 
-/// A record to be.
-#[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
-    /// `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
-    /// `None` is no key.
-    pub key: Option<&'a [u8]>,
-    /// Comes back with its report.
-    pub opaque: usize,
-}
-
 /// A topic of one producer, which it keeps alive.
 pub struct Topic<C: Delivered> {
-    client: Arc<Client<C>>,
+    native: Arc<Native<C>>,
     handle: NonNull<sys::rd_kafka_topic_t>,
 }
 
@@ -205,39 +227,52 @@ unsafe impl<C: Delivered> Send for Topic<C> {}
 unsafe impl<C: Delivered> Sync for Topic<C> {}
 
 impl<C: Delivered> Topic<C> {
-    /// Puts copies of `records` into the queue of `partition`, in order, with the time of now. Never blocks. `refused`
-    /// hears the opaque of each record that was not taken, and why; it has no report.
-    pub fn produce<'a>(
-        &self,
+    /// Makes `cargo` ready for sending; its records are reported with `token`.
+    pub fn load<B: Cargo>(&self, cargo: Arc<B>, token: usize) -> Loading<'_, C, B> {
+        let key = self.native.loads.open(Arc::<B>::clone(&cargo), token);
+        Loading { topic: self, key, cargo, taken: 0 }
+    }
+}
+
+/// Cargo whose records can be sent. It is kept until this is dropped and each record that was taken is reported.
+pub struct Loading<'t, C: Delivered, B: Cargo> {
+    topic: &'t Topic<C>,
+    key: u32,
+    cargo: Arc<B>,
+    /// Records that librdkafka took.
+    taken: usize,
+}
+
+impl<C: Delivered, B: Cargo> Loading<'_, C, B> {
+    /// Puts the records at `places` into the queue of `partition`, in order, with the time of now. Never blocks.
+    /// `refused` hears of each that was not taken, and why; it has no report.
+    pub fn produce(
+        &mut self,
         partition: i32,
-        mut records: impl Iterator<Item = Record<'a>>,
-        mut refused: impl FnMut(usize, RDKafkaErrorCode),
+        mut places: impl Iterator<Item = u32>,
+        mut refused: impl FnMut(u32, RDKafkaErrorCode),
     ) {
         let mut room = [blank(); AT_ONCE];
         loop {
             let mut filled = 0;
-            for (place, record) in room.iter_mut().zip(&mut records) {
-                *place = described(&record);
+            for (room, place) in room.iter_mut().zip(&mut places) {
+                *room = described(&self.cargo.record(place), cargo::opaque(self.key, place));
                 filled += 1;
             }
             let count = i32::try_from(filled).unwrap_or(0);
             if count == 0 {
                 return;
             }
-            // SAFETY: the first `count` places are initialised and point to bytes that live until the call is over; it
-            // copies them. The handle is alive.
+            // SAFETY: the first `count` places are initialised. Keys live until the call is over, which copies them;
+            // values until each record taken is reported, by the load that is open under `key` with this very cargo
+            // and is told below how many these are. The handle is alive.
             let taken = unsafe {
-                sys::rd_kafka_produce_batch(
-                    self.handle.as_ptr(),
-                    partition,
-                    sys::RD_KAFKA_MSG_F_COPY,
-                    room.as_mut_ptr(),
-                    count,
-                )
+                sys::rd_kafka_produce_batch(self.topic.handle.as_ptr(), partition, 0, room.as_mut_ptr(), count)
             };
+            self.taken += usize::try_from(taken).unwrap_or(0);
             if taken < count {
                 for message in room.iter().take(filled).filter(|message| message.err.is_error()) {
-                    refused(message._private.addr(), message.err.into());
+                    refused(message._private.addr() as u32, message.err.into());
                 }
             }
             if filled < AT_ONCE {
@@ -252,26 +287,27 @@ impl<C: Delivered> Topic<C> {
     /// # Errors
     /// Why it was not taken.
     pub fn produce_one<'a>(
-        &self,
+        &mut self,
         partition: i32,
-        record: &Record<'_>,
+        place: u32,
         timestamp: Option<i64>,
         headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     ) -> Result<(), RDKafkaErrorCode> {
         let headers = Headers::of(headers);
+        let record = self.cargo.record(place);
         let (value, value_len) = raw(record.value);
         let (key, key_len) = raw(record.key);
         // SAFETY: each tag is followed by the arguments that librdkafka documents for it, in their C types, and END
-        // closes the list. Keys and values live until the call is over, which copies them. The handle is alive.
+        // closes the list. Key and value live as they do in `produce`. The handle is alive.
         let code = unsafe {
             sys::rd_kafka_producev(
-                self.client.native_ptr(),
+                self.topic.native.client.native_ptr(),
                 vtype::RD_KAFKA_VTYPE_RKT,
-                self.handle.as_ptr(),
+                self.topic.handle.as_ptr(),
                 vtype::RD_KAFKA_VTYPE_PARTITION,
                 partition,
                 vtype::RD_KAFKA_VTYPE_MSGFLAGS,
-                sys::RD_KAFKA_MSG_F_COPY,
+                0,
                 vtype::RD_KAFKA_VTYPE_VALUE,
                 value,
                 value_len,
@@ -279,7 +315,7 @@ impl<C: Delivered> Topic<C> {
                 key,
                 key_len,
                 vtype::RD_KAFKA_VTYPE_OPAQUE,
-                opaque(record.opaque),
+                pointer(cargo::opaque(self.key, place)),
                 vtype::RD_KAFKA_VTYPE_TIMESTAMP,
                 timestamp.unwrap_or(0),
                 vtype::RD_KAFKA_VTYPE_HEADERS,
@@ -292,13 +328,20 @@ impl<C: Delivered> Topic<C> {
         }
         // They are librdkafka's now.
         std::mem::forget(headers);
+        self.taken += 1;
         Ok(())
+    }
+}
+
+impl<C: Delivered, B: Cargo> Drop for Loading<'_, C, B> {
+    fn drop(&mut self) {
+        self.topic.native.loads.close(self.key, self.taken);
     }
 }
 
 impl<C: Delivered> Drop for Topic<C> {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours, alive, and not used afterwards; its producer is alive, which `client` sees to.
+        // SAFETY: the handle is ours, alive, and not used afterwards; its producer is alive, which `native` sees to.
         unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) };
     }
 }
@@ -338,14 +381,14 @@ fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
 }
 
-fn opaque(number: usize) -> *mut c_void {
+fn pointer(number: usize) -> *mut c_void {
     ptr::without_provenance_mut(number)
 }
 
-fn described(record: &Record<'_>) -> sys::rd_kafka_message_t {
+fn described(record: &Record<'_>, opaque: usize) -> sys::rd_kafka_message_t {
     let (payload, len) = raw(record.value);
     let (key, key_len) = raw(record.key);
-    sys::rd_kafka_message_t { payload, len, key, key_len, _private: opaque(record.opaque), ..blank() }
+    sys::rd_kafka_message_t { payload, len, key, key_len, _private: pointer(opaque), ..blank() }
 }
 
 const fn blank() -> sys::rd_kafka_message_t {
@@ -363,7 +406,8 @@ const fn blank() -> sys::rd_kafka_message_t {
 }
 
 /// The poller: serves events until it is over, and those that are there by then.
-fn serve<C: Delivered>(client: &Client<C>, over: &AtomicBool) {
+fn serve<C: Delivered>(native: &Native<C>, over: &AtomicBool) {
+    let client = &native.client;
     // SAFETY: the client is alive; the reference to its queue is given back below.
     let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
     let nap = i32::try_from(NAP.as_millis()).unwrap_or(i32::MAX);
@@ -373,7 +417,7 @@ fn serve<C: Delivered>(client: &Client<C>, over: &AtomicBool) {
         let event = unsafe { sys::rd_kafka_queue_poll(queue, if ending { 0 } else { nap }) };
         match NonNull::new(event) {
             Some(event) => {
-                tell(client.context().as_ref(), event);
+                tell(native, event);
                 // SAFETY: the event is ours, and nothing borrowed from it is left.
                 unsafe { sys::rd_kafka_event_destroy(event.as_ptr()) };
             }
@@ -385,16 +429,15 @@ fn serve<C: Delivered>(client: &Client<C>, over: &AtomicBool) {
     unsafe { sys::rd_kafka_queue_destroy(queue) };
 }
 
-/// Tells `context` of one event.
-fn tell<C: Delivered>(context: &C, event: NonNull<sys::rd_kafka_event_t>) {
-    let raw = event.as_ptr();
+/// Tells the context of one event.
+fn tell<C: Delivered>(native: &Native<C>, event: NonNull<sys::rd_kafka_event_t>) {
+    let (context, raw) = (native.client.context(), event.as_ptr());
     // SAFETY (all calls below): the event is alive until this function is over. Each accessor belongs to the kind of
     // event it is called for; the strings are NUL-terminated and live as long as the event.
     unsafe {
         match sys::rd_kafka_event_type(raw) {
             sys::RD_KAFKA_EVENT_DR => {
-                let left = sys::rd_kafka_event_message_count(raw);
-                context.delivered(Reports { event, left, _event: PhantomData });
+                context.delivered(Reports { event, loads: &native.loads, run: None, _event: PhantomData });
             }
             sys::RD_KAFKA_EVENT_STATS => context.stats_raw(text(sys::rd_kafka_event_stats(raw)).to_bytes()),
             sys::RD_KAFKA_EVENT_ERROR => {

@@ -30,14 +30,6 @@ impl Permit {
         Ok(())
     }
 
-    /// Moves `bytes`, at most what is held, into a permit of their own.
-    pub fn split(&mut self, bytes: u64) -> Self {
-        let bytes = bytes.min(self.held);
-        self.held -= bytes;
-        let (budget, share, topic) = (Arc::clone(&self.budget), self.share.clone(), self.topic.clone());
-        Self { budget, share, topic, held: bytes }
-    }
-
     /// Gives back `bytes`, at most what is held.
     pub fn release(&mut self, bytes: u64) {
         let bytes = bytes.min(self.held);

@@ -42,18 +42,6 @@ fn a_lone_client_gets_three_quarters_and_the_next_finds_room() {
 }
 
 #[test]
-fn a_part_of_a_permit_lives_on_by_itself() {
-    let budget = budget();
-    let mut whole = held(&budget, "a", "t", 300).unwrap();
-    let part = whole.split(100);
-    assert_eq!((whole.held(), part.held(), budget.usage().used), (200, 100, 300));
-    drop(whole);
-    assert_eq!(budget.usage().used, 100);
-    drop(part);
-    assert_eq!(budget.usage().used, 0);
-}
-
-#[test]
 fn under_pressure_only_clients_within_their_share_are_admitted() {
     let budget = budget();
     let mut flood = held(&budget, "flood", "a", 700).unwrap();

@@ -143,6 +143,8 @@ impl<'a> Output<'a> {
             }
         }
         self.bytes.truncate(filled);
+        // It stays in memory until Kafka has answered, and counts with its length.
+        self.bytes.shrink_to_fit();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, error, info, warn};
 
 use super::Fate;
-use super::flights::Flights;
+use super::flights::{Flights, opaque};
 use super::health::Health;
 use super::partitions::Atlas;
 use super::statistics::Board;
@@ -87,7 +87,8 @@ impl ClientContext for Context {
 impl Delivered for Context {
     fn delivered(&self, reports: Reports<'_>) {
         // Before the table of flights is locked: a report of a failure is told and logged.
-        let fates: Vec<_> = reports.map(|report| (report.opaque(), self.fate(&report))).collect();
+        let fates: Vec<_> =
+            reports.map(|report| (opaque(report.token(), report.place() as usize), self.fate(&report))).collect();
         if fates.iter().any(|(_, fate)| matches!(fate, Fate::Acked { .. })) {
             self.ears.health.note_ack();
         }

@@ -16,6 +16,11 @@ use crate::event::Batch;
 pub(super) type Opaque = usize;
 const _: () = assert!(usize::BITS >= 64, "an opaque holds two numbers of 32 bits");
 
+/// What the event at `place` of the flight `token` carries.
+pub(super) fn opaque(token: usize, place: usize) -> Opaque {
+    token << 32 | place
+}
+
 /// A flight as its sender knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
@@ -122,9 +127,14 @@ impl Open {
 }
 
 impl Ticket {
+    /// What a producer calls this flight.
+    pub(super) fn token(self) -> usize {
+        self.key as usize
+    }
+
     /// What the event at `place` of this flight carries.
     pub(super) fn opaque(self, place: usize) -> Opaque {
-        (self.key as usize) << 32 | place
+        opaque(self.token(), place)
     }
 }
 

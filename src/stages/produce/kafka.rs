@@ -15,8 +15,8 @@ use super::flights::Ticket;
 use super::options::Options;
 use super::partitions::{Stick, of_key};
 use super::{Completion, Destination, Fate, Fates, Lane, Sink, Waiting};
-use crate::event::{Batch, Event, TopicName};
-use crate::librdkafka::{ANY_PARTITION, Producer, Record, Topic};
+use crate::event::{Batch, Event, Piece, TopicName};
+use crate::librdkafka::{ANY_PARTITION, Cargo, Loading, Producer, Record, Topic};
 
 type Lines = BTreeMap<(Lane, u64), Arc<Line>>;
 
@@ -185,22 +185,25 @@ fn is_plain(event: &Event) -> bool {
     event.header_count() == 0 && event.timestamp.is_none()
 }
 
-fn record<'a>(batch: &'a Batch, event: &Event, opaque: usize) -> Record<'a> {
-    let bytes = |piece| batch.bytes(piece);
-    Record { value: event.value.map(bytes), key: event.key.map(bytes), opaque }
+impl Cargo for Batch {
+    fn record(&self, place: u32) -> Record<'_> {
+        let event = self.events.get(place as usize);
+        let bytes = |piece: Option<Piece>| piece.map(|piece| self.bytes(piece));
+        Record { value: event.and_then(|event| bytes(event.value)), key: event.and_then(|event| bytes(event.key)) }
+    }
 }
 
 /// Enqueues one event by itself.
 fn enqueue_one(
-    topic: &Topic<Context>,
+    load: &mut Loading<'_, Context, Batch>,
     partition: i32,
     batch: &Batch,
-    event: &Event,
-    opaque: usize,
+    place: u32,
 ) -> Result<(), RDKafkaErrorCode> {
+    let Some(event) = batch.events.get(place as usize) else { return Ok(()) };
     let headers = batch.headers(event).iter();
     let headers = headers.map(|header| (batch.bytes(header.name), header.value.map(|value| batch.bytes(value))));
-    topic.produce_one(partition, &record(batch, event, opaque), event.timestamp, headers)
+    load.produce_one(partition, place, event.timestamp, headers)
 }
 
 impl Sink for Kafka {
@@ -224,32 +227,27 @@ impl Sink for Kafka {
         });
         // Before the first event is enqueued: its report may come before the last one is.
         let ticket = flights.begin(Arc::clone(&batch), done, hold);
-        let batch = &*batch;
-        for (partition, run) in order.runs(batch) {
-            let events = run.iter().filter_map(|&(_, place)| {
-                let event = batch.events.get(place as usize)?;
-                Some((event, ticket.opaque(place as usize)))
-            });
-            let mut left: Vec<(usize, RDKafkaErrorCode)> = Vec::new();
-            if run.len() > 1 || events.clone().all(|(event, _)| is_plain(event)) {
-                let records = events.clone().map(|(event, opaque)| record(batch, event, opaque));
-                topic.produce(partition, records, |opaque, code| left.push((opaque, code)));
-            } else {
-                for (event, opaque) in events.clone() {
-                    left.extend(enqueue_one(&topic, partition, batch, event, opaque).err().map(|code| (opaque, code)));
+        let mut load = topic.load(Arc::clone(&batch), ticket.token());
+        for (partition, run) in order.runs(&batch) {
+            let mut left: Vec<(u32, RDKafkaErrorCode)> = Vec::new();
+            match run {
+                [(_, place)] if !batch.events.get(*place as usize).is_some_and(is_plain) => {
+                    left.extend(enqueue_one(&mut load, partition, &batch, *place).err().map(|code| (*place, code)));
+                }
+                _ => {
+                    let places = run.iter().map(|&(_, place)| place);
+                    load.produce(partition, places, |place, code| left.push((place, code)));
                 }
             }
-            for (opaque, code) in left {
-                let event = events.clone().find(|(_, other)| *other == opaque).map(|(event, _)| event);
+            for (place, code) in left {
                 // librdkafka may not have heard yet of partitions that were added: its own choice is as good.
-                let again = match event {
-                    Some(event) if code == RDKafkaErrorCode::UnknownPartition && event.partition.is_none() => {
-                        enqueue_one(&topic, ANY_PARTITION, batch, event, opaque)
-                    }
+                let free = batch.events.get(place as usize).is_some_and(|event| event.partition.is_none());
+                let again = match code {
+                    RDKafkaErrorCode::UnknownPartition if free => enqueue_one(&mut load, ANY_PARTITION, &batch, place),
                     _ => Err(code),
                 };
                 if let Err(code) = again {
-                    self.refuse(&line, to, opaque, code);
+                    self.refuse(&line, to, ticket.opaque(place as usize), code);
                 }
             }
         }
