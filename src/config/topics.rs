@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Span};
 
 /// The policy of one topic, or of all with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,10 @@ pub struct Topic {
     pub tombstones: Decision,
     /// Whether a client may choose the partition. Default refuse.
     pub partition: Decision,
+    /// How long a record waits for others of its partition. Topics with the same time share a producer, so keep to a few
+    /// times. Default that of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linger: Option<Span>,
 }
 
 impl Default for Topic {
@@ -30,6 +34,7 @@ impl Default for Topic {
             max_event: ByteSize::kib(1000),
             tombstones: Decision::Refuse,
             partition: Decision::Refuse,
+            linger: None,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::stages::produce::Destination;
 use crate::stages::produce::catalog::Refusal;
 use crate::stages::route::policy::Policy;
 use crate::telemetry::Pair;
+use crate::units::Span;
 
 /// What the head of a request says.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +115,7 @@ pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
         client.keep(Route { topic: topic.clone(), policy: Arc::clone(&policy), pair: Arc::clone(&pair) });
     }
     let permit = app.budget.open(&client.share, &topic);
-    let to = Destination { topic, known };
+    let to = Destination { topic, known, linger: policy.topic.linger.map(Span::get) };
     Ok(Pass { config: Arc::clone(&rules.config), client, to, policy, wishes, permit, pair })
 }
 

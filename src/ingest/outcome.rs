@@ -182,7 +182,7 @@ mod tests {
         // The fourth has no fate yet.
         let mut fates = Fates::default();
         for (place, fate) in [(0, acked(0, 0)), (1, FAILED), (2, FAILED), (4, acked(0, 1))] {
-            fates.add(place, fate);
+            fates.add(crate::stages::produce::Run { place, count: 1, fate });
         }
         let fault = Fault { index: 2, place: Place::Offset(3), reason: Reason::Malformed, detail: "x".into() };
         let indices = Indices::Some(vec![0, 1, 3, 4, 5]);

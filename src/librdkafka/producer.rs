@@ -230,7 +230,7 @@ impl<C: Delivered> Topic<C> {
     /// Makes `cargo` ready for sending; its records are reported with `token`.
     pub fn load<B: Cargo>(&self, cargo: Arc<B>, token: usize) -> Loading<'_, C, B> {
         let key = self.native.loads.open(Arc::<B>::clone(&cargo), token);
-        Loading { topic: self, key, cargo, taken: 0 }
+        Loading { topic: self, key, token, cargo, taken: 0 }
     }
 }
 
@@ -238,12 +238,23 @@ impl<C: Delivered> Topic<C> {
 pub struct Loading<'t, C: Delivered, B: Cargo> {
     topic: &'t Topic<C>,
     key: u32,
+    token: usize,
     cargo: Arc<B>,
     /// Records that librdkafka took.
     taken: usize,
 }
 
 impl<C: Delivered, B: Cargo> Loading<'_, C, B> {
+    /// What its records are reported with.
+    pub fn token(&self) -> usize {
+        self.token
+    }
+
+    /// What the records are in.
+    pub fn cargo(&self) -> &Arc<B> {
+        &self.cargo
+    }
+
     /// Puts the records at `places` into the queue of `partition`, in order, with the time of now. Never blocks.
     /// `refused` hears of each that was not taken, and why; it has no report.
     pub fn produce(

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -59,6 +60,8 @@ pub struct Destination {
     pub topic: TopicName,
     /// What Kafka says about it.
     pub known: catalog::Known,
+    /// How long its records wait for others; `None` is as long as the cluster's.
+    pub linger: Option<Duration>,
 }
 
 /// Requests of the same lane queue up behind each other on the way to a broker; those of another do not.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Rules;
+use super::kafka::check_linger;
 use crate::config::fault::Path;
 use crate::config::{ClientLimits, Config, Key, Quotas, Topic};
 use crate::event::TopicName;
@@ -36,6 +37,11 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
         let path = Path::of(["topics", pattern]);
         check_pattern(pattern, path.clone(), rules);
         check_topic(topic, config.caps.inflated, &path, rules);
+        for (linger, cluster) in
+            topic.linger.iter().flat_map(|linger| config.kafka.values().map(move |of| (*linger, of)))
+        {
+            check_linger(linger, cluster, path.key("linger"), rules);
+        }
     }
 }
 

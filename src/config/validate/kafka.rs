@@ -76,10 +76,14 @@ fn check_cluster(config: &Config, cluster: &Cluster, path: &Path, rules: &mut Ru
     if delivery > Span::secs(86_400) {
         rules.fault(path.key("delivery_timeout"), format!("{delivery} is longer than 1d"));
     }
-    let longest = Span::secs(900).min(delivery);
-    if cluster.linger >= longest {
-        let message = format!("{} must be shorter than {longest} (15m, or delivery_timeout)", cluster.linger);
-        rules.fault(path.key("linger"), message);
+    check_linger(cluster.linger, cluster, path.key("linger"), rules);
+}
+
+/// Librdkafka's own bounds.
+pub(super) fn check_linger(linger: Span, cluster: &Cluster, path: Path, rules: &mut Rules) {
+    let longest = Span::secs(900).min(cluster.delivery_timeout);
+    if linger >= longest {
+        rules.fault(path, format!("{linger} must be shorter than {longest} (15m, or delivery_timeout)"));
     }
 }
 

@@ -73,6 +73,7 @@ fn each_rule_names_the_key_to_change() {
         ("kafka.default.delivery_timeout", "10s", "kafka.default.delivery_timeout", "longer than ingest.wait"),
         ("kafka.default.delivery_timeout", "2d", "kafka.default.delivery_timeout", "longer than 1d"),
         ("kafka.default.linger", "30s", "kafka.default.linger", "shorter than 30s"),
+        ("topics.orders.linger", "30s", "topics.orders.linger", "shorter than 30s"),
         ("kafka.default.properties.no.such", "1", "kafka.default.properties.no.such", "No such"),
         ("kafka.default.properties.socket.timeout.ms", "x", "kafka.default.properties.socket.timeout.ms", "Invalid"),
         ("kafka.default.properties.acks", "1", "kafka.default.properties.acks", "unsafe: true"),

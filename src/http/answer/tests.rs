@@ -98,7 +98,7 @@ impl Shop {
             config: Arc::clone(&rules.config),
             permit: self.app.budget.open(&client.share, &topic),
             pair: self.app.metrics.pair(&client.id, &topic),
-            to: Destination { topic, known: Known { partitions: 2, max_message_bytes: None } },
+            to: Destination { topic, known: Known { partitions: 2, max_message_bytes: None }, linger: None },
             wishes: Wishes::of(&fields, Some(query), &policy.topic.formats).unwrap(),
             client,
             policy,

@@ -11,17 +11,30 @@ use crate::event::{Batch, Event, Piece};
 /// The deepest nesting that is followed here: a bit a level.
 const LEVELS: usize = u128::BITS as usize;
 
+/// The text is looked at in windows of so many bytes: a bit a byte.
+const WINDOW: usize = u64::BITS as usize;
+
 /// What `Scan` has of its text, and whether a line feed is white space in it.
 struct Scan<'a, const LINES: bool> {
     text: &'a [u8],
     at: usize,
+    /// Where the window ends that `odd` tells of.
+    end: usize,
+    /// The bytes of the window at which a string ends, escapes or breaks.
+    odd: u64,
+}
+
+impl<'a, const LINES: bool> Scan<'a, LINES> {
+    fn of(text: &'a [u8]) -> Self {
+        Self { text, at: 0, end: 0, odd: 0 }
+    }
 }
 
 /// Pushes an event for each line of `batch`'s body, at most `most`. False where something is odd: the batch is then as
 /// it was.
 pub(super) fn lines(batch: &mut Batch, most: usize, depth: usize) -> bool {
     all(batch, |batch, body| {
-        let mut scan: Scan<'_, true> = Scan { text: body, at: 0 };
+        let mut scan = Scan::<true>::of(body);
         loop {
             while matches!(scan.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
                 scan.at += 1;
@@ -43,7 +56,7 @@ pub(super) fn lines(batch: &mut Batch, most: usize, depth: usize) -> bool {
 /// Pushes an event for each element of the array that `batch`'s body is, or for the one value that it is; as [`lines`].
 pub(super) fn value_or_array(batch: &mut Batch, most: usize, depth: usize) -> bool {
     all(batch, |batch, body| {
-        let mut scan: Scan<'_, false> = Scan { text: body, at: 0 };
+        let mut scan = Scan::<false>::of(body);
         scan.space();
         if scan.peek() != Some(b'[') {
             let start = scan.at;
@@ -179,26 +192,46 @@ impl<const LINES: bool> Scan<'_, LINES> {
     }
 
     /// Goes over the rest of a string, behind its first quote.
+    #[inline]
     fn string(&mut self) -> Option<()> {
         loop {
-            // Eight bytes at a time up to the first that is not plain.
-            while let Some(chunk) = self.text.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-                let odd = odd_bytes(u64::from_le_bytes(*chunk));
-                if odd != 0 {
-                    self.at += odd.trailing_zeros() as usize / 8;
-                    break;
-                }
-                self.at += 8;
+            if self.at >= self.end {
+                self.look()?;
             }
+            let odd = self.odd >> (self.at % WINDOW);
+            if odd == 0 {
+                self.at = self.end;
+                continue;
+            }
+            self.at += odd.trailing_zeros() as usize;
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
-                0..=0x1f => return None,
-                _ => {}
+                _ => return None,
             }
         }
     }
 
+    /// Moves the window to where the scan is.
+    // Not inlined: one string in three gets here, and none should pay for its registers.
+    #[inline(never)]
+    fn look(&mut self) -> Option<()> {
+        let start = self.at / WINDOW * WINDOW;
+        let rest = self.text.get(start..)?;
+        self.odd = match rest.first_chunk() {
+            Some(chunk) => odd_bytes(chunk),
+            None => {
+                // What is behind the end is odd, too.
+                let mut chunk = [0; WINDOW];
+                chunk.get_mut(..rest.len())?.copy_from_slice(rest);
+                odd_bytes(&chunk)
+            }
+        };
+        self.end = start + WINDOW;
+        Some(())
+    }
+
+    #[inline(never)]
     fn escape(&mut self) -> Option<()> {
         match self.next()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
@@ -248,12 +281,48 @@ impl<const LINES: bool> Scan<'_, LINES> {
     }
 }
 
-/// The top bit of each byte that is a quote, a backslash or a control character; only the lowest one set can be
-/// trusted. ("Determine if a word has a byte less than n", S. E. Anderson, Bit Twiddling Hacks.)
-fn odd_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 0xff;
-    const TOPS: u64 = ONES * 0x80;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | below_space) & TOPS
+/// A bit for each byte that is a quote, a backslash or a control character, the first byte's lowest.
+fn odd_bytes(text: &[u8; WINDOW]) -> u64 {
+    // The compiler makes sixteen comparisons at a time of this.
+    let odd = text.map(|byte| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20));
+    let (words, _) = odd.as_chunks::<8>();
+    let bits = words.iter().enumerate().map(|(n, word)| {
+        // Moves the lowest bit of each byte into the highest byte.
+        let gathered = u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        gathered << (8 * n)
+    });
+    bits.fold(0, |all, some| all | some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_odd_byte_has_its_bit_wherever_it_stands() {
+        for place in 0..WINDOW {
+            for byte in 0..=u8::MAX {
+                let mut text = [b'a'; WINDOW];
+                text[place] = byte;
+                let odd = matches!(byte, b'"' | b'\\' | 0..=0x1f);
+                assert_eq!(odd_bytes(&text), u64::from(odd) << place, "{byte} at {place}");
+            }
+        }
+        assert_eq!(odd_bytes(&[b'"'; WINDOW]), u64::MAX);
+    }
+
+    #[test]
+    fn strings_of_every_length_end_where_they_end() {
+        for before in 0..70 {
+            for len in 0..140 {
+                let text = [" ".repeat(before), "\"".into(), "x".repeat(len), "\"".into()].concat();
+                let mut scan = Scan::<false>::of(text.as_bytes());
+                scan.space();
+                assert_eq!((scan.value(1), scan.at), (Some(()), text.len()));
+                let mut cut = Scan::<false>::of(&text.as_bytes()[..text.len() - 1]);
+                cut.space();
+                assert_eq!(cut.value(1), None, "without its last quote");
+            }
+        }
+    }
 }

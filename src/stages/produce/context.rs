@@ -1,7 +1,7 @@
 //! What librdkafka calls back: delivery reports become fates, statistics and errors reach those who watch.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -9,11 +9,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, error, info, warn};
 
-use super::Fate;
-use super::flights::{Flights, opaque};
+use super::flights::Flights;
 use super::health::Health;
 use super::partitions::Atlas;
 use super::statistics::Board;
+use super::{Fate, Run};
 use crate::librdkafka::{Delivered, Persisted, Report, Reports};
 
 /// How long a producer lives at least before another takes its place.
@@ -40,12 +40,14 @@ pub struct Context {
     /// Set where missing rights on the cluster made the producer fail for good.
     denied: AtomicBool,
     born: Instant,
+    /// Room for the runs of one array of reports, kept for the next. Used by one thread, and empty in between.
+    room: Mutex<Vec<(usize, Run)>>,
 }
 
 impl Context {
     /// A context of the producer `name`.
     pub fn new(name: String, ears: Ears) -> Self {
-        Self { name, ears, denied: AtomicBool::new(false), born: Instant::now() }
+        Self { name, ears, denied: AtomicBool::new(false), born: Instant::now(), room: Mutex::default() }
     }
 
     /// Whether a producer that fails for good may be replaced by now. Where missing rights are the cause, the next one
@@ -86,13 +88,19 @@ impl ClientContext for Context {
 
 impl Delivered for Context {
     fn delivered(&self, reports: Reports<'_>) {
+        let mut runs = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the table of flights is locked: a report of a failure is told and logged.
-        let fates: Vec<_> =
-            reports.map(|report| (opaque(report.token(), report.place() as usize), self.fate(&report))).collect();
-        if fates.iter().any(|(_, fate)| matches!(fate, Fate::Acked { .. })) {
+        for report in reports {
+            let run = Run::of(report.place() as usize, self.fate(&report));
+            let goes_on = |(token, last): &mut (usize, Run)| *token == report.token() && last.join(&run);
+            if !runs.last_mut().is_some_and(goes_on) {
+                runs.push((report.token(), run));
+            }
+        }
+        if runs.iter().any(|(_, run)| matches!(run.fate, Fate::Acked { .. })) {
             self.ears.health.note_ack();
         }
-        self.ears.flights.settle(fates);
+        self.ears.flights.settle(runs.drain(..));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::flights::{Flights, Ticket};
-use super::{Completion, Destination, Fate, Fates, Lane, Sink, Waiting};
+use super::{Completion, Destination, Fate, Fates, Lane, Run, Sink, Waiting};
 use crate::event::Batch;
 
 /// Decides the fate of the event at a place of a request; `None` leaves it open until
@@ -51,7 +51,7 @@ impl Fake {
 
     /// Settles an event that was left open.
     pub fn settle(&self, ticket: Ticket, place: usize, fate: Fate) {
-        self.flights.settle([(ticket.opaque(place), fate)]);
+        self.flights.settle([(ticket.token(), Run::of(place, fate))]);
     }
 
     /// What it was sent.
@@ -78,7 +78,7 @@ impl Sink for Fake {
                 timestamp: event.timestamp,
             });
             if let Some(fate) = (self.verdict)(place) {
-                self.flights.settle([(ticket.opaque(place), fate)]);
+                self.flights.settle([(ticket.token(), Run::of(place, fate))]);
             }
         }
         ticket

@@ -14,6 +14,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// Of one event.
+    pub(super) const fn of(place: usize, fate: Fate) -> Self {
+        Self { place, count: 1, fate }
+    }
+
+    /// Takes `next` in, where that goes on with it; says whether.
+    pub(super) fn join(&mut self, next: &Self) -> bool {
+        let joins = self.place + self.count == next.place && self.fate_of(self.count) == next.fate;
+        if joins {
+            self.count += next.count;
+        }
+        joins
+    }
+
     /// The fate of its `n`th event.
     fn fate_of(&self, n: usize) -> Fate {
         match self.fate {
@@ -40,15 +54,10 @@ impl Fates {
         self.0.iter().map(|run| run.count).sum()
     }
 
-    /// Adds an event, in any order. Cheap where it goes on with the run that was added to last.
-    pub(crate) fn add(&mut self, place: usize, fate: Fate) {
-        if let Some(run) = self.0.last_mut()
-            && run.place + run.count == place
-            && run.fate_of(run.count) == fate
-        {
-            run.count += 1;
-        } else {
-            self.0.push(Run { place, count: 1, fate });
+    /// Adds events, in any order. Cheap where they go on with the run that was added to last.
+    pub(crate) fn add(&mut self, run: Run) {
+        if !self.0.last_mut().is_some_and(|last| last.join(&run)) {
+            self.0.push(run);
         }
     }
 
@@ -70,7 +79,7 @@ impl FromIterator<Fate> for Fates {
     fn from_iter<I: IntoIterator<Item = Fate>>(fates: I) -> Self {
         let mut made = Self::default();
         for (place, fate) in fates.into_iter().enumerate() {
-            made.add(place, fate);
+            made.add(Run::of(place, fate));
         }
         made
     }
@@ -118,7 +127,7 @@ mod tests {
     fn reports_that_come_in_another_order_are_put_in_that_of_the_events() {
         let mut fates = Fates::default();
         for (place, partition, offset) in [(1, 1, 0), (3, 1, 1), (0, 0, 5), (2, 0, 6)] {
-            fates.add(place, acked(partition, Some(offset)));
+            fates.add(Run::of(place, acked(partition, Some(offset))));
         }
         fates.sort();
         assert_eq!(fates.each(), [acked(0, Some(5)), acked(1, Some(0)), acked(0, Some(6)), acked(1, Some(1))]);
@@ -126,7 +135,7 @@ mod tests {
         for events in [3, 5] {
             assert!(!fates.cover(events));
         }
-        fates.add(1, acked(1, Some(0)));
+        fates.add(Run::of(1, acked(1, Some(0))));
         fates.sort();
         assert!(!fates.cover(5), "an event with two fates");
     }

@@ -1,25 +1,16 @@
 //! The requests whose events are on their way, each with one completion.
 //!
-//! A message carries two numbers through librdkafka: the place of its request in this table and its own place in the
-//! request. Invariant: a flight leaves the table when its last event is settled, and each event is settled once;
-//! so a number that comes back from librdkafka always finds its flight.
+//! A producer reports an event by the place of its request in this table and its own place in the request. Invariant: a
+//! flight leaves the table when its last event is settled, and each event is settled once; so what is reported always
+//! finds its flight.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
 use super::partitions::Hold;
-use super::{Completion, Fate, Fates, Waiting};
+use super::{Completion, Fates, Run, Waiting};
 use crate::event::Batch;
-
-/// What a message carries: 32 bits of flight, 32 bits of place.
-pub(super) type Opaque = usize;
-const _: () = assert!(usize::BITS >= 64, "an opaque holds two numbers of 32 bits");
-
-/// What the event at `place` of the flight `token` carries.
-pub(super) fn opaque(token: usize, place: usize) -> Opaque {
-    token << 32 | place
-}
 
 /// A flight as its sender knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +36,8 @@ struct Flight {
 /// The table.
 #[derive(Default)]
 pub struct Flights {
-    // One std Mutex: taken once a request and once an array of reports, for a few nanoseconds an event; never across an
-    // await.
+    // One std Mutex: taken once a request and once or twice an array of reports, for some nanoseconds a run of events;
+    // never across an await.
     open: Mutex<Open>,
 }
 
@@ -75,18 +66,16 @@ impl Flights {
         Ticket { key: open.flights.insert(flight) as u32, serial }
     }
 
-    /// Gives each event its fate; the last one of a flight completes it.
-    pub(super) fn settle(&self, fates: impl IntoIterator<Item = (Opaque, Fate)>) {
-        let mut over = Vec::new();
+    /// Gives events their fates, each run those of the flight with that token; the last event of a flight completes it.
+    /// `runs` is read under the lock.
+    pub(super) fn settle(&self, runs: impl IntoIterator<Item = (usize, Run)>) {
         let mut open = self.lock();
-        for (opaque, fate) in fates {
-            over.extend(open.settle(opaque, fate));
-        }
-        drop(open);
-        for mut flight in over {
-            flight.fates.sort();
-            debug_assert!(flight.fates.cover(flight.events), "an event settled twice");
-            flight.done.settled(flight.fates);
+        for (token, run) in runs {
+            if let Some(flight) = open.settle(token, run) {
+                drop(open);
+                flight.complete();
+                open = self.lock();
+            }
         }
     }
 
@@ -113,16 +102,23 @@ impl Flights {
 
 impl Open {
     /// Returns the flight that is over with this.
-    fn settle(&mut self, opaque: Opaque, fate: Fate) -> Option<Flight> {
-        let (key, place) = (opaque >> 32, opaque & 0xffff_ffff);
-        let Some(flight) = self.flights.get_mut(key) else {
+    fn settle(&mut self, token: usize, run: Run) -> Option<Flight> {
+        let Some(flight) = self.flights.get_mut(token) else {
             debug_assert!(false, "a delivery report for no flight");
             return None;
         };
-        flight.fates.add(place, fate);
-        flight.left -= 1;
-        self.events -= 1;
-        (flight.left == 0).then(|| self.flights.remove(key))
+        flight.fates.add(run);
+        flight.left -= run.count;
+        self.events -= run.count;
+        (flight.left == 0).then(|| self.flights.remove(token))
+    }
+}
+
+impl Flight {
+    fn complete(mut self) {
+        self.fates.sort();
+        debug_assert!(self.fates.cover(self.events), "an event settled twice");
+        self.done.settled(self.fates);
     }
 }
 
@@ -130,11 +126,6 @@ impl Ticket {
     /// What a producer calls this flight.
     pub(super) fn token(self) -> usize {
         self.key as usize
-    }
-
-    /// What the event at `place` of this flight carries.
-    pub(super) fn opaque(self, place: usize) -> Opaque {
-        opaque(self.token(), place)
     }
 }
 
@@ -144,6 +135,11 @@ mod tests {
 
     use super::*;
     use crate::event::Event;
+    use crate::stages::produce::Fate;
+
+    fn settle(flights: &Flights, ticket: Ticket, place: usize, fate: Fate) {
+        flights.settle([(ticket.token(), Run::of(place, fate))]);
+    }
 
     fn batch(events: u32) -> Arc<Batch> {
         let mut batch = Batch::default();
@@ -168,8 +164,8 @@ mod tests {
         let (tell, told) = mpsc::channel();
         let flights = Flights::default();
         let ticket = flights.begin(batch(3), Box::new(Tell(tell)), None);
-        flights.settle([(ticket.opaque(2), acked(2))]);
-        flights.settle([(ticket.opaque(0), acked(0))]);
+        settle(&flights, ticket, 2, acked(2));
+        settle(&flights, ticket, 0, acked(0));
         let known = flights.so_far(ticket).unwrap();
         assert_eq!(
             known.runs().iter().map(|run| (run.place, run.fate)).collect::<Vec<_>>(),
@@ -177,7 +173,7 @@ mod tests {
         );
         assert_eq!(flights.waiting(), Waiting { requests: 1, events: 1 });
         assert!(told.try_recv().is_err());
-        flights.settle([(ticket.opaque(1), acked(1))]);
+        settle(&flights, ticket, 1, acked(1));
         assert_eq!(told.try_recv().unwrap().each(), [acked(0), acked(1), acked(2)]);
         assert_eq!(flights.so_far(ticket), None);
         assert_eq!(flights.waiting(), Waiting::default());
@@ -188,9 +184,9 @@ mod tests {
         let (tell, _told) = mpsc::channel();
         let flights = Flights::default();
         let first = flights.begin(batch(1), Box::new(Tell(tell.clone())), None);
-        flights.settle([(first.opaque(0), acked(0))]);
+        settle(&flights, first, 0, acked(0));
         let second = flights.begin(batch(1), Box::new(Tell(tell)), None);
-        assert_eq!(first.opaque(0), second.opaque(0));
+        assert_eq!(first.token(), second.token());
         assert_eq!(flights.so_far(first), None);
         assert_eq!(flights.so_far(second), Some(Fates::default()));
     }

@@ -58,8 +58,8 @@ impl Options {
         config
     }
 
-    /// For a producer whose batches have at most `batch_bytes`.
-    pub fn producer(&self, batch_bytes: u64) -> ClientConfig {
+    /// For a producer whose batches have at most `batch_bytes` and wait for `linger`.
+    pub fn producer(&self, batch_bytes: u64, linger: Duration) -> ClientConfig {
         let cluster = &self.cluster;
         // Admission refuses first: with every event charged its bytes and EVENT_OVERHEAD, neither limit can be met.
         let kbytes = (self.budget / 1024 * 2).clamp(1024, 2_147_483_647);
@@ -67,7 +67,7 @@ impl Options {
         let mut config = self.client();
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
-        config.set("linger.ms", millis(cluster.linger.get()));
+        config.set("linger.ms", millis(linger));
         config.set("batch.size", batch_bytes.to_string());
         config.set("batch.num.messages", "10000");
         config.set("compression.type", cluster.compression.name());
@@ -82,9 +82,14 @@ impl Options {
         self.override_by_properties(config)
     }
 
+    /// How long records wait for others where their topic says `linger`.
+    pub fn linger(&self, linger: Option<Duration>) -> Duration {
+        linger.unwrap_or_else(|| self.cluster.linger.get())
+    }
+
     /// How records without a key stick to a partition: twice as long as they linger, so that batches fill.
-    pub fn stick(&self) -> Stick {
-        let time = (self.cluster.linger.get() * 2).max(Duration::from_millis(1));
+    pub fn stick(&self, linger: Duration) -> Stick {
+        let time = (linger * 2).max(Duration::from_millis(1));
         Stick { time, bytes: self.cluster.batch_bytes.get(), cap: self.budget / 8 }
     }
 
@@ -119,12 +124,12 @@ mod tests {
 
     #[test]
     fn the_producer_is_idempotent_with_java_s_partitioner_and_limits_above_the_budget() {
-        let config = options().producer(1_000_000);
+        let config = options().producer(1_000_000, Duration::from_millis(1));
         for (name, value) in [
             ("bootstrap.servers", "a:1,b:2"),
             ("enable.idempotence", "true"),
             ("acks", "all"),
-            ("linger.ms", "5"),
+            ("linger.ms", "1"),
             ("batch.size", "1000000"),
             ("compression.type", "lz4"),
             ("partitioner", "murmur2_random"),
@@ -156,7 +161,7 @@ mod tests {
         options.cluster.properties = [("client.id", "edge-1"), ("sasl.password", "pw")].into_iter().collect();
         options.cluster.linger = Span::millis(0);
         options.cluster.batch_bytes = ByteSize::kib(16);
-        let config = options.producer(options.batch_bytes(None));
+        let config = options.producer(options.batch_bytes(None), options.linger(None));
         assert_eq!(config.get("client.id"), Some("edge-1"));
         assert_eq!((config.get("sasl.password"), options.scout().get("sasl.password")), (Some("pw"), Some("pw")));
         assert_eq!(config.get("linger.ms"), Some("0"));

@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseRecord, NoCustomPartitioner, ProducerContext, Thread
 use super::context::{Context, Ears};
 use super::flights::Ticket;
 use super::options::Options;
-use super::{Completion, Destination, Fate, Fates, Lane, Sink, Waiting};
+use super::{Completion, Destination, Fate, Fates, Lane, Run, Sink, Waiting};
 use crate::event::{Batch, Event};
 use crate::librdkafka::persisted;
 
@@ -37,7 +37,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
                 (message.topic(), message.partition()),
             ),
         };
-        self.1.flights.settle([(opaque, fate)]);
+        self.1.flights.settle([(opaque >> 32, Run::of(opaque & 0xffff_ffff, fate))]);
     }
 }
 
@@ -51,7 +51,8 @@ impl Reference {
     /// With one producer for everything.
     pub fn new(options: &Options, ears: Ears) -> KafkaResult<Arc<Self>> {
         let context = Reports(Context::new("reference".into(), ears.clone()), ears.clone());
-        let producer = options.producer(options.batch_bytes(None)).create_with_context(context)?;
+        let producer =
+            options.producer(options.batch_bytes(None), options.linger(None)).create_with_context(context)?;
         Ok(Arc::new(Self { ears, producer }))
     }
 
@@ -76,10 +77,10 @@ impl Sink for Reference {
     fn send(&self, to: &Destination, _: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket {
         let ticket = self.ears.flights.begin(Arc::clone(&batch), done, None);
         for (place, event) in batch.events.iter().enumerate() {
-            let opaque = ticket.opaque(place);
+            let opaque = ticket.token() << 32 | place;
             if let Err(error) = self.enqueue(to, &batch, event, opaque) {
                 let code = error.rdkafka_error_code().expect("a code of librdkafka");
-                self.ears.flights.settle([(opaque, Fate::Failed(code))]);
+                self.ears.flights.settle([(ticket.token(), Run::of(place, Fate::Failed(code)))]);
             }
         }
         ticket

@@ -30,13 +30,17 @@ fn sink(bootstrap: String) -> Kafka {
     Kafka::new(Options { cluster, budget: 64 << 20 }, Ears::default()).unwrap()
 }
 
+/// Topic `t` with so many partitions.
+fn to(partitions: i32) -> Destination {
+    Destination { topic: "t".into(), known: Known { partitions, max_message_bytes: None }, linger: None }
+}
+
 /// Sends one event; its fate comes later.
 fn send(sink: &Kafka) -> mpsc::Receiver<Fates> {
-    let known = Known { partitions: 1, max_message_bytes: None };
     let (tell, told) = mpsc::channel();
     let mut batch = Batch::over(Bytes::from_static(b"x"));
     batch.events.push(Event::new(0, 0, Some(Piece::of_body(0..1))));
-    sink.send(&Destination { topic: "t".into(), known }, Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
+    sink.send(&to(1), Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
     told
 }
 
@@ -53,7 +57,7 @@ fn a_producer_that_fails_for_good_is_replaced_within_two_seconds_and_its_events_
     let sink = sink(cluster.bootstrap_servers());
     assert!(matches!(fate(&send(&sink)), Fate::Acked { .. }));
 
-    let first = sink.line(Lane::Express, sink.options.batch_bytes(None)).unwrap();
+    let first = sink.line(sink.class(&to(1), Lane::Express)).unwrap();
     fail_fatally(first.producer.client(), RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
     drop(first);
     let failed = Instant::now();
@@ -121,7 +125,12 @@ fn written(
     let batch = mixed();
     let events = batch.events.len();
     let known = Known { partitions: 4, max_message_bytes: None };
-    sink.send(&Destination { topic: topic.into(), known }, Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
+    sink.send(
+        &Destination { topic: topic.into(), known, linger: None },
+        Lane::Express,
+        Arc::new(batch),
+        Box::new(Tell(tell)),
+    );
     let fates = told.recv_timeout(LIMIT).expect("fates").each();
 
     let mut config = rdkafka::ClientConfig::new();
@@ -177,7 +186,12 @@ fn keyed_events_of_a_partition_that_librdkafka_has_not_heard_of_are_written_all_
         event.partition = (n == 1).then_some(5);
         batch.events.push(event);
     }
-    sink.send(&Destination { topic: "t".into(), known }, Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
+    sink.send(
+        &Destination { topic: "t".into(), known, linger: None },
+        Lane::Express,
+        Arc::new(batch),
+        Box::new(Tell(tell)),
+    );
     let fates = told.recv_timeout(LIMIT).expect("fates").each();
     assert_eq!(fates.len(), 20);
     for (place, fate) in fates.into_iter().enumerate() {
@@ -222,7 +236,7 @@ fn every_event_is_settled_once_through_lost_connections_purges_and_drops() {
                 let (sink, tell) = (Arc::clone(&sink), tell.clone());
                 std::thread::spawn(move || {
                     let known = Known { partitions: 4, max_message_bytes: None };
-                    let to = Destination { topic: "t".into(), known };
+                    let to = Destination { topic: "t".into(), known, linger: None };
                     for _ in 0..REQUESTS {
                         sink.send(&to, Lane::Express, Arc::new(mixed()), Box::new(Tell(tell.clone())));
                         std::thread::sleep(Duration::from_millis(5));
