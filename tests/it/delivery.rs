@@ -8,6 +8,7 @@ mod counters;
 mod formats;
 mod hang_up;
 mod json;
+mod linger;
 mod order;
 mod parts;
 mod sizes;
