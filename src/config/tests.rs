@@ -314,7 +314,10 @@ fn the_template_states_every_default() {
     let (is, should) = (serde_json::to_value(&config).unwrap(), serde_json::to_value(&expected).unwrap());
     assert_eq!(is, should);
     let orders = Topic { key: KeyRule { pointer: Some("/order_id".into()), required: true }, ..Topic::default() };
-    assert_eq!(config.topics["orders"], Topic { max_event: crate::units::ByteSize::kib(900), ..orders });
+    assert_eq!(
+        config.topics["orders"],
+        Topic { max_event: crate::units::ByteSize::kib(900), linger: Some(crate::units::Span::millis(1)), ..orders }
+    );
     assert_eq!(config.topics["clicks-*"], Topic::default());
     assert_eq!(config.clients["shop"].share, Client::default().share);
     // Not only by leaving keys out: each key with a default is written.
