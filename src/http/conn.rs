@@ -6,8 +6,7 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::future::pending;
-use std::pin::pin;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +16,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use self::activity::{Activity, Unread};
 use self::bodies::{Answer, Tracked};
+use self::line::{Line, Protocols};
 use self::timed::Timed;
 use super::front::Front;
 use super::listener::{ConnEvent, Events, Refusal};
@@ -34,6 +34,7 @@ use crate::shutdown::Phase;
 
 mod activity;
 mod bodies;
+mod line;
 mod timed;
 
 pub(super) use self::activity::Timeouts;
@@ -42,6 +43,9 @@ pub(super) use self::activity::Timeouts;
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// How many bodies of the largest size the rest of a refused body may be long.
 const DISCARD_BODIES: u64 = 4;
+/// How long a connection is quiet before it gives back what hyper holds for it: shorter would cost clients that send
+/// now and then, longer would cost memory.
+const QUIET: Duration = Duration::from_millis(250);
 /// hyper's limit of a head and of what it reads ahead: above the largest head that `caps` can allow, so that ordinary
 /// excess gets a problem body.
 const H1_BUFFER: usize = 128 * 1024;
@@ -59,22 +63,21 @@ pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     pub(super) live: Live,
     pub(super) events: Events,
-    pub(super) protocol: auto::Builder<TokioExecutor>,
+    pub(super) protocols: Protocols,
 }
 
 /// hyper with klamm's limits. Its reset caps (20 pending, 1024 local) are left alone.
-pub(super) fn protocol() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().header_read_timeout(None).max_headers(H1_HEADERS).max_buf_size(H1_BUFFER);
+pub(super) fn protocols() -> Protocols {
+    let mut h1 = http1::Builder::new();
+    h1.header_read_timeout(None).max_headers(H1_HEADERS).max_buf_size(H1_BUFFER);
     // Else a client that sends its body and closes takes the handler with it, before it has seen the whole body.
-    builder.http1().half_close(true);
-    builder
-        .http2()
-        .max_header_list_size(H2_HEADER_LIST)
+    h1.half_close(true);
+    let mut h2 = http2::Builder::new(TokioExecutor::new());
+    h2.max_header_list_size(H2_HEADER_LIST)
         .max_concurrent_streams(H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_WINDOW);
-    builder
+    Protocols { h1, h2 }
 }
 
 /// Counts the end of a connection, whichever way it comes.
@@ -102,8 +105,7 @@ where
         let (activity, shared, stop) = (Arc::clone(&activity), Arc::clone(&shared), stop.clone());
         move |request| serve(request, peer, &activity, Arc::clone(&shared), stop.clone())
     });
-    let io = TokioIo::new(Timed::new(io, Arc::clone(&activity)));
-    let mut conn = pin!(shared.protocol.serve_connection(io, service));
+    let mut line = Line::new(Timed::new(io, Arc::clone(&activity)));
 
     // Polled only when it has something to say: the connection is woken for every request, for these hardly ever.
     let mut rare = FuturesUnordered::new();
@@ -118,12 +120,12 @@ where
             // HTTP/1 connections leave earlier by `Connection: close`: to close an idle one at once would race with
             // the request that the client is sending.
             leaving = true;
-            conn.as_mut().graceful_shutdown();
+            line.leave();
         }
         let Woken { what, stop, mut discarding } = tokio::select! {
             biased;
-            result = conn.as_mut() => {
-                if let Some(kind) = result.err().and_then(|error| refusal(error.as_ref())) {
+            result = poll_fn(|cx| line.poll(cx, &shared.protocols, &service)) => {
+                if let Some(kind) = result.err().and_then(|error| refusal(&error)) {
                     (shared.events)(ConnEvent::Refused(kind));
                 }
                 return;
@@ -138,10 +140,16 @@ where
                     (shared.events)(ConnEvent::TimedOut(timer));
                     return;
                 }
-                alarm = deadline.map_or(now + tick, |(at, _)| at.min(now + tick));
+                let quiet = activity.quiet_since();
+                if quiet.is_some_and(|since| since + QUIET <= now) && line.rest(&shared.protocols, &service) {
+                    activity.bytes_came(now);
+                }
+                let rest = line.can_rest().then(|| quiet.unwrap_or(now) + QUIET);
+                alarm = deadline.map(|(at, _)| at).into_iter().chain(rest).fold(now + tick, Instant::min);
             }
             Rare::Phase(next) => phase = next,
             Rare::News => {
+                alarm = alarm.min(Instant::now() + QUIET);
                 if let Some(unread) = activity.take_unread() {
                     discarding = Some(Box::pin(discard(unread, Arc::clone(&shared.live))));
                 }
@@ -239,8 +247,7 @@ fn serve(
 }
 
 /// Whether hyper refused what came, and why. Resets and broken-off messages are the client's way to hang up.
-fn refusal(error: &(dyn StdError + Send + Sync + 'static)) -> Option<Refusal> {
-    let error = error.downcast_ref::<hyper::Error>()?;
+fn refusal(error: &hyper::Error) -> Option<Refusal> {
     if error.is_parse_too_large() {
         return Some(Refusal::HeadTooLarge);
     }

@@ -162,7 +162,7 @@ pub async fn serve<A: Accept>(
         timeouts: Timeouts { head: options.header_timeout, idle: options.keep_alive, write: options.write_timeout },
         live: options.live,
         events: options.events,
-        protocol: conn::protocol(),
+        protocols: conn::protocols(),
     });
     let mut open = JoinSet::new();
     let mut pause = Pause::default();

@@ -24,6 +24,7 @@ use crate::shutdown::Phase;
 mod accepting;
 mod phases;
 mod refusals;
+mod resting;
 mod timers;
 
 const MIB: usize = 1024 * 1024;

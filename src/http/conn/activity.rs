@@ -65,7 +65,8 @@ pub(super) struct Activity {
     timeouts: Timeouts,
     // std Mutex: held for a few lines, never across await, and over HTTP/1 only ever taken by the connection's task.
     state: Mutex<State>,
-    /// Wakes the connection's task: there is an unread body, or the connection turned out to be HTTP/2.
+    /// Wakes the connection's task: there is an unread body, a protocol was put on the socket, or it turned out to be
+    /// HTTP/2.
     pub(super) news: Notify,
 }
 
@@ -140,6 +141,13 @@ impl Activity {
     /// Whether this is known to be an HTTP/2 connection.
     pub(super) fn is_h2(&self) -> bool {
         self.state().h2
+    }
+
+    /// Since when nothing has been under way on an HTTP/1 connection that had a request. `None` while something is.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state();
+        let quiet = state.doing == Doing::Idle && !state.h2 && state.stalled.is_none() && state.unread.is_none();
+        quiet.then_some(state.since)
     }
 
     /// The next deadline, and which timer it belongs to. `None` while requests are served.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -13,12 +14,21 @@ use super::activity::Activity;
 /// A socket (or whatever a TLS handshake made of it) under the connection's timers.
 pub(super) struct Timed<I> {
     io: I,
+    /// Read before, and to be read again.
+    ahead: Bytes,
     activity: Arc<Activity>,
 }
 
 impl<I> Timed<I> {
     pub(super) fn new(io: I, activity: Arc<Activity>) -> Self {
-        Self { io, activity }
+        Self { io, ahead: Bytes::new(), activity }
+    }
+
+    /// Puts `bytes`, which were read here, in front of what comes. The connection's task hears that it is awake.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        debug_assert!(self.ahead.is_empty(), "what was put back is read before more is");
+        self.ahead = bytes;
+        self.activity.news.notify_one();
     }
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -32,6 +42,11 @@ impl<I> Timed<I> {
 
 impl<I: AsyncRead + Unpin> AsyncRead for Timed<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buffer);
         if buffer.filled().len() > before {
