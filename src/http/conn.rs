@@ -46,11 +46,8 @@ const DISCARD_BODIES: u64 = 4;
 /// How long a connection is quiet before it gives back what hyper holds for it: shorter would cost clients that send
 /// now and then, longer would cost memory.
 const QUIET: Duration = Duration::from_millis(250);
-/// hyper's limit of a head and of what it reads ahead: above the largest head that `caps` can allow, so that ordinary
-/// excess gets a problem body.
-const H1_BUFFER: usize = 128 * 1024;
 const H1_HEADERS: usize = 128;
-/// As [`H1_BUFFER`]; HTTP/2 counts 32 bytes more for each field.
+/// Above the largest head that `caps` can allow; HTTP/2 counts 32 bytes more for each field.
 const H2_HEADER_LIST: u32 = 96 * 1024;
 const H2_STREAMS: u32 = 100;
 /// What a client may send before klamm has asked its budget: one stream, and one connection.
@@ -67,9 +64,9 @@ pub(super) struct Shared {
 }
 
 /// hyper with klamm's limits. Its reset caps (20 pending, 1024 local) are left alone.
-pub(super) fn protocols() -> Protocols {
+pub(super) fn protocols(live: Live) -> Protocols {
     let mut h1 = http1::Builder::new();
-    h1.header_read_timeout(None).max_headers(H1_HEADERS).max_buf_size(H1_BUFFER);
+    h1.header_read_timeout(None).max_headers(H1_HEADERS);
     // Else a client that sends its body and closes takes the handler with it, before it has seen the whole body.
     h1.half_close(true);
     let mut h2 = http2::Builder::new(TokioExecutor::new());
@@ -77,7 +74,7 @@ pub(super) fn protocols() -> Protocols {
         .max_concurrent_streams(H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_WINDOW);
-    Protocols { h1, h2 }
+    Protocols { h1, h2, live }
 }
 
 /// Counts the end of a connection, whichever way it comes.
@@ -242,7 +239,7 @@ fn serve(
     shared: Arc<Shared>,
     stop: watch::Receiver<Phase>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
-    let busy = activity.begin(request.version() == Version::HTTP_2, Instant::now());
+    let busy = activity.begin(request.version() == Version::HTTP_2);
     serve_with(request, peer, busy, shared, stop)
 }
 

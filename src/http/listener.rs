@@ -160,9 +160,9 @@ pub async fn serve<A: Accept>(
     let shared = Arc::new(Shared {
         front: front.into(),
         timeouts: Timeouts { head: options.header_timeout, idle: options.keep_alive, write: options.write_timeout },
+        protocols: conn::protocols(Arc::clone(&options.live)),
         live: options.live,
         events: options.events,
-        protocols: conn::protocols(),
     });
     let mut open = JoinSet::new();
     let mut pause = Pause::default();

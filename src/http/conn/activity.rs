@@ -44,7 +44,7 @@ enum Doing {
 
 struct State {
     doing: Doing,
-    /// When `doing` began.
+    /// When `doing` began; means nothing while it is `Busy`, which has no deadline.
     since: Instant,
     /// Known with the first request.
     h2: bool,
@@ -102,13 +102,12 @@ impl Activity {
     }
 
     /// A request begins; it is served until the last clone of what this returns is dropped.
-    pub(super) fn begin(self: &Arc<Self>, h2: bool, now: Instant) -> Arc<Busy> {
+    pub(super) fn begin(self: &Arc<Self>, h2: bool) -> Arc<Busy> {
         let mut state = self.state();
         state.doing = match state.doing {
             Doing::Busy(others) => Doing::Busy(others + 1),
             Doing::Fresh | Doing::Head | Doing::Idle => Doing::Busy(1),
         };
-        state.since = now;
         if h2 && !state.h2 {
             state.h2 = true;
             self.news.notify_one();

@@ -21,14 +21,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::bodies::Answer;
 use super::timed::Timed;
+use crate::http::Live;
 
 /// What HTTP/2 connections begin with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// hyper takes no smaller one.
+const LEAST_BUFFER: usize = 8 * 1024;
 
 /// hyper's settings of both protocols.
 pub(in crate::http) struct Protocols {
     pub(super) h1: http1::Builder,
     pub(super) h2: http2::Builder<TokioExecutor>,
+    pub(super) live: Live,
+}
+
+impl Protocols {
+    /// HTTP/1 with a buffer for a head and for what is read ahead of a body. Twice the largest head that is allowed, so
+    /// that ordinary excess gets a problem body; no more, because no budget counts what lies in it.
+    fn h1(&self) -> http1::Builder {
+        let config = (self.live)();
+        let caps = &config.caps;
+        let head = caps.uri.len() + caps.headers_bytes.len();
+        let mut h1 = self.h1.clone();
+        h1.max_buf_size((2 * head).max(LEAST_BUFFER));
+        h1
+    }
 }
 
 /// See the module.
@@ -97,7 +115,7 @@ where
                 if h2 {
                     Self::H2(Box::new(protocols.h2.serve_connection(io, service.clone())))
                 } else {
-                    Self::H1(Box::new(protocols.h1.serve_connection(io, service.clone())))
+                    Self::H1(Box::new(protocols.h1().serve_connection(io, service.clone())))
                 }
             }
             other => other,
@@ -181,12 +199,13 @@ mod tests {
         let service = service_fn({
             let activity = Arc::clone(&activity);
             move |_: Request<Incoming>| {
-                let busy = activity.begin(false, Instant::now());
+                let busy = activity.begin(false);
                 async move { Ok::<_, Infallible>(Response::new(Answer::new("hello".into(), busy))) }
             }
         });
         let (io, mut client) = duplex(4096);
-        let protocols = protocols();
+        let config = Arc::new(crate::config::Config::default());
+        let protocols = protocols(Arc::new(move || Arc::clone(&config)));
         let mut line = Line::new(Timed::new(io, Arc::clone(&activity)));
         let mut answer = [0; 4096];
         for _ in 0..3 {
