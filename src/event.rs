@@ -77,6 +77,11 @@ impl RequestId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// Its text in `buffer`.
+    pub fn text<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
 }
 
 impl Default for RequestId {
@@ -94,7 +99,7 @@ impl fmt::Display for RequestId {
 /// As its text.
 impl Serialize for RequestId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+        serializer.serialize_str(self.text(&mut [0; 36]))
     }
 }
 

@@ -84,8 +84,9 @@ fn accepted_response(accepted: &Accepted, request: RequestId) -> Response {
         receipts: (!accepted.minimal).then_some(Rows(&accepted.receipts)),
         failures: (!failures.is_empty()).then_some(failures),
     };
+    let mut json = Vec::with_capacity(256);
     // The struct has neither maps with odd keys nor failing serializers.
-    let json = serde_json::to_vec(&answer).unwrap_or_default();
+    let _ = serde_json::to_writer(&mut json, &answer);
     let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

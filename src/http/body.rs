@@ -91,7 +91,10 @@ where
     let mut kept = Kept::Nothing;
     let mut got: u64 = 0;
     let deadline = Instant::now() + limits.total;
-    while let Some(piece) = next_piece(&mut body, limits, deadline).await? {
+    // Where the length is known, so is the end.
+    while !body.is_end_stream()
+        && let Some(piece) = next_piece(&mut body, limits, deadline).await?
+    {
         got += piece.len() as u64;
         within(got, limits.cap)?;
         if got > taken {

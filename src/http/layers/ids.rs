@@ -39,7 +39,7 @@ impl Ids {
 
     /// The value for the answer.
     pub(super) fn echo(&self) -> Option<HeaderValue> {
-        self.given.clone().or_else(|| HeaderValue::try_from(self.own.to_string()).ok())
+        self.given.clone().or_else(|| HeaderValue::from_str(self.own.text(&mut [0; 36])).ok())
     }
 }
 
