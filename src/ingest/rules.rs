@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
 use crate::config::Config;
 use crate::event::{ClientId, TopicName};
 use crate::stages::acl::Grants;
@@ -21,7 +23,7 @@ pub struct Rules {
     /// Who sends.
     pub auth: Chain,
     /// What each may do.
-    pub clients: HashMap<ClientId, Arc<Client>>,
+    pub clients: HashMap<ClientId, Arc<Client>, RandomState>,
     /// The policies of the topics.
     pub topics: Topics,
 }
@@ -36,7 +38,7 @@ pub struct Client {
     pub quota: Arc<Quota>,
     /// How much of it may wait for Kafka.
     pub share: Share,
-    routes: RwLock<HashMap<TopicName, Arc<Route>>>,
+    routes: RwLock<HashMap<TopicName, Arc<Route>, RandomState>>,
 }
 
 /// What the config says of a client's requests to one topic: found once, then by one look-up a request.

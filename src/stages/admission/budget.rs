@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
+
 use super::Permit;
 use crate::config;
 use crate::event::{ClientId, TopicName};
@@ -38,14 +40,14 @@ pub struct Budget {
 struct State {
     whole: Pool,
     /// Only those that hold something, so at most as many as there are permits.
-    topics: HashMap<TopicName, Pool>,
+    topics: HashMap<TopicName, Pool, RandomState>,
 }
 
 impl Budget {
     /// An empty budget.
     pub fn new(config: &config::Budget) -> Arc<Self> {
         let total = config.total.get();
-        let state = State { whole: Pool::new(total, config.client), topics: HashMap::new() };
+        let state = State { whole: Pool::new(total, config.client), topics: HashMap::default() };
         Arc::new(Self { of_client: config.client, of_topic: config.topic.of(total), state: Mutex::new(state) })
     }
 
@@ -157,12 +159,12 @@ struct Pool {
     /// The sum of `weight` of all stakes.
     weight: u64,
     /// Only those that hold something.
-    stakes: HashMap<ClientId, Stake>,
+    stakes: HashMap<ClientId, Stake, RandomState>,
 }
 
 impl Pool {
     fn new(size: u64, of_client: Percent) -> Self {
-        Self { size, line: of_client.of(size), used: 0, weight: 0, stakes: HashMap::new() }
+        Self { size, line: of_client.of(size), used: 0, weight: 0, stakes: HashMap::default() }
     }
 
     /// The fair share of the owner of `stake`, if its weight is `weight`.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -39,7 +40,7 @@ struct Entry {
 /// Keys by digest, each with who holds it.
 #[derive(Default)]
 pub struct Keys {
-    by_digest: HashMap<[u8; 32], Entry>,
+    by_digest: HashMap<[u8; 32], Entry, RandomState>,
 }
 
 /// Digests stay out of logs: a weak key could be guessed from its digest.
