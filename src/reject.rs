@@ -119,6 +119,13 @@ pub enum Reject {
         /// In words.
         detail: String,
     },
+    /// See [`Code::BadHeader`]: whoever stands between may read the request otherwise, so the connection closes.
+    Ambiguous {
+        /// The header's name.
+        name: &'static str,
+        /// In words.
+        detail: &'static str,
+    },
     /// See [`Code::BadQuery`].
     BadQuery {
         /// In words.
@@ -209,7 +216,7 @@ impl Reject {
             Reject::UnsupportedEncoding => Code::UnsupportedEncoding,
             Reject::MalformedBody { .. } => Code::MalformedBody,
             Reject::NoEvents => Code::NoEvents,
-            Reject::BadHeader { .. } => Code::BadHeader,
+            Reject::BadHeader { .. } | Reject::Ambiguous { .. } => Code::BadHeader,
             Reject::BadQuery { .. } => Code::BadQuery,
             Reject::BadEncoding { .. } => Code::BadEncoding,
             Reject::InvalidEvents { .. } => Code::InvalidEvents,
@@ -257,6 +264,7 @@ impl Reject {
             Reject::MalformedBody { offset, detail } => format!("{detail} (byte {offset})"),
             Reject::NoEvents => "send at least one event".into(),
             Reject::BadHeader { name, detail } => format!("{name}: {detail}"),
+            Reject::Ambiguous { name, detail } => format!("{name}: {detail}"),
             Reject::BadQuery { detail } | Reject::BadEncoding { detail } => detail.clone(),
             Reject::InvalidEvents { faults, of } => {
                 format!("{} of {of} events are not valid; nothing was written", faults.len())

@@ -75,6 +75,8 @@ pub struct Ingest {
     pub body_timeout: Span,
     /// How long a connection may idle between requests. Default 75s. Not live.
     pub keep_alive: Span,
+    /// How long a client may take no byte of its answer. Default 30s. Not live.
+    pub write_timeout: Span,
     /// Requests of one peer address before authentication, or `off`. Default 50000/s, which no load balancer meets by
     /// accident. Unix sockets are never held to it. Not live.
     pub peer_rate: Limit<Rate>,
@@ -93,6 +95,7 @@ impl Default for Ingest {
             body_idle: Span::secs(10),
             body_timeout: Span::secs(60),
             keep_alive: Span::secs(75),
+            write_timeout: Span::secs(30),
             peer_rate: "50000/s".parse().unwrap_or(Limit::Off),
             trusted_proxies: Vec::new(),
         }

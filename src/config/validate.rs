@@ -90,6 +90,7 @@ fn listeners(config: &Config, rules: &mut Rules) {
         ("body_idle", ingest.body_idle),
         ("body_timeout", ingest.body_timeout),
         ("keep_alive", ingest.keep_alive),
+        ("write_timeout", ingest.write_timeout),
     ];
     for (key, span) in above_zero {
         rules.require(!span.get().is_zero(), Path::of(["ingest", key]), "must be above 0s");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -136,8 +136,11 @@ where
             Some(Err(_)) => return Err(Error::Aborted),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(piece) if !piece.is_empty() => return Ok(Some(piece)),
-                // Trailers and empty pieces say nothing.
-                Ok(_) | Err(_) => {}
+                Ok(_) => {}
+                // hyper's reading of a bare LF where the last line should be: no chunked body ends so.
+                Err(frame) if frame.trailers_ref().is_some_and(HeaderMap::is_empty) => return Err(Error::Aborted),
+                // Trailers say nothing.
+                Err(_) => {}
             },
         }
     }

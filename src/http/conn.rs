@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use self::activity::{Activity, Unread};
-use self::bodies::{Answer, Tracked};
+use self::bodies::{Answer, Framing, Tracked};
 use self::line::{Line, Protocols};
 use self::timed::Timed;
 use super::front::Front;
@@ -221,15 +221,20 @@ async fn serve_with(
 ) -> Result<Response<Answer>, Infallible> {
     let h2 = request.version() == Version::HTTP_2;
     let invited = !request.headers().contains_key(header::EXPECT);
-    let request = request.map(|body| Tracked::new(body, Arc::clone(&busy), invited, h2));
+    let framing = match request.headers().contains_key(header::TRANSFER_ENCODING) {
+        _ if h2 => Framing::Stream,
+        true => Framing::Chunks,
+        false => Framing::Length,
+    };
+    let request = request.map(|body| Tracked::new(body, Arc::clone(&busy), invited, framing));
     let mut response = shared.front.serve(request, peer).await;
     if h2 {
         // There the header is illegal; GOAWAY says the same.
         response.headers_mut().remove(header::CONNECTION);
-    } else if *stop.borrow() != Phase::Serving {
+    } else if busy.is_last() || *stop.borrow() != Phase::Serving {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Answer::new(body, busy)))
+    Ok(response.map(|body| Answer::new(body, busy, h2)))
 }
 
 fn serve(

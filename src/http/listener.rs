@@ -27,8 +27,6 @@ mod socket;
 pub use self::files::{files_for, fit_connections, raise_file_limit};
 pub use self::socket::{Listener, Stream};
 
-/// How long a connection may take no byte of its answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The first and the longest pause after a failed accept.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -70,7 +68,7 @@ impl Options {
             connections: ingest.connections,
             header_timeout: ingest.header_timeout.get(),
             keep_alive: ingest.keep_alive.get(),
-            write_timeout: WRITE_TIMEOUT,
+            write_timeout: ingest.write_timeout.get(),
             grace,
             live,
             events,

@@ -93,7 +93,7 @@ fn set_headers(reject: &Reject, headers: &mut HeaderMap) {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
         }
         // Over HTTP/2 the connection's task takes this header away again.
-        Reject::BodyTimeout { .. } | Reject::Draining => {
+        Reject::Ambiguous { .. } | Reject::BodyTimeout { .. } | Reject::Draining => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Reject::ForbiddenTopic { .. }

@@ -11,11 +11,12 @@ use crate::config::Config;
 type Keep = fn(&mut Config, &Config);
 
 /// The keys whose documentation says "Not live", each with how to keep its old value.
-const NOT_LIVE: [(&str, Keep); 11] = [
+const NOT_LIVE: [(&str, Keep); 12] = [
     ("ingest.listen", |new, old| new.ingest.listen.clone_from(&old.ingest.listen)),
     ("ingest.connections", |new, old| new.ingest.connections = old.ingest.connections),
     ("ingest.header_timeout", |new, old| new.ingest.header_timeout = old.ingest.header_timeout),
     ("ingest.keep_alive", |new, old| new.ingest.keep_alive = old.ingest.keep_alive),
+    ("ingest.write_timeout", |new, old| new.ingest.write_timeout = old.ingest.write_timeout),
     ("ingest.peer_rate", |new, old| new.ingest.peer_rate = old.ingest.peer_rate),
     ("ingest.trusted_proxies", |new, old| new.ingest.trusted_proxies.clone_from(&old.ingest.trusted_proxies)),
     ("admin.listen", |new, old| new.admin.listen.clone_from(&old.admin.listen)),

@@ -41,6 +41,7 @@ fn each_rule_names_the_key_to_change() {
         ("ingest.body_idle", "0s", "ingest.body_idle", "above 0s"),
         ("ingest.body_timeout", "0s", "ingest.body_timeout", "above 0s"),
         ("ingest.keep_alive", "0s", "ingest.keep_alive", "above 0s"),
+        ("ingest.write_timeout", "0s", "ingest.write_timeout", "above 0s"),
         ("ingest.connections", "0", "ingest.connections", "above 0"),
         ("ingest.trusted_proxies", "[10.0.0.0/8, ::1, 10.0.0.0/33]", "ingest.trusted_proxies[2]", "10.0.0.0/33"),
         ("ingest.trusted_proxies", "[proxy]", "ingest.trusted_proxies[0]", "`proxy`"),

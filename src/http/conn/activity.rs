@@ -3,6 +3,7 @@
 //! One [`Activity`] a connection, shared by its socket, its service and its task. Invariant: outside `Busy` there is
 //! always a deadline, so a connection on which nothing is served ends by itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ struct State {
     h2: bool,
     /// When a write first found the socket full; `None` while writes go through.
     stalled: Option<Instant>,
+    /// Answers over HTTP/2 that are not handed over yet: its windows can hold them back while the socket takes bytes.
+    answers: u32,
+    /// When the first of them began, or a part of one was last handed over.
+    handed: Instant,
     /// A body that nobody wants to read. At most one: HTTP/1 has one request at a time, HTTP/2 leaves none.
     unread: Option<Unread>,
 }
@@ -72,7 +77,8 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn new(timeouts: Timeouts, now: Instant) -> Self {
-        let state = State { doing: Doing::Fresh, since: now, h2: false, stalled: None, unread: None };
+        let state =
+            State { doing: Doing::Fresh, since: now, h2: false, stalled: None, answers: 0, handed: now, unread: None };
         Self { timeouts, state: Mutex::new(state), news: Notify::new() }
     }
 
@@ -112,7 +118,28 @@ impl Activity {
             state.h2 = true;
             self.news.notify_one();
         }
-        Arc::new(Busy { activity: Arc::clone(self) })
+        Arc::new(Busy { activity: Arc::clone(self), last: AtomicBool::new(false) })
+    }
+
+    /// An answer over HTTP/2 begins.
+    pub(super) fn answer_begins(&self, now: Instant) {
+        let mut state = self.state();
+        if state.answers == 0 {
+            state.handed = now;
+        }
+        state.answers += 1;
+    }
+
+    /// A part of such an answer was handed over.
+    pub(super) fn answer_went_on(&self, now: Instant) {
+        self.state().handed = now;
+    }
+
+    /// Such an answer is handed over, or given up.
+    pub(super) fn answer_ends(&self, now: Instant) {
+        let mut state = self.state();
+        state.answers -= 1;
+        state.handed = now;
     }
 
     fn end(&self, now: Instant) {
@@ -149,7 +176,7 @@ impl Activity {
         quiet.then_some(state.since)
     }
 
-    /// The next deadline, and which timer it belongs to. `None` while requests are served.
+    /// The next deadline, and which timer it belongs to. `None` while requests are served and their answers are taken.
     pub(super) fn deadline(&self) -> Option<(Instant, Timer)> {
         let state = self.state();
         let doing = match state.doing {
@@ -158,7 +185,8 @@ impl Activity {
             Doing::Idle => Some((state.since + self.timeouts.idle, Timer::Idle)),
             Doing::Busy(_) => None,
         };
-        let writing = state.stalled.map(|since| (since + self.timeouts.write, Timer::Write));
+        let held = (state.answers > 0).then_some(state.handed);
+        let writing = state.stalled.into_iter().chain(held).map(|since| (since + self.timeouts.write, Timer::Write));
         doing.into_iter().chain(writing).min_by_key(|(at, _)| *at)
     }
 }
@@ -166,11 +194,22 @@ impl Activity {
 /// A request that is served.
 pub(super) struct Busy {
     activity: Arc<Activity>,
+    last: AtomicBool,
 }
 
 impl Busy {
     pub(super) fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    /// Says that what follows this request cannot be trusted to be one.
+    pub(super) fn make_last(&self) {
+        self.last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection has to close after its answer.
+    pub(super) fn is_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
     }
 }
 

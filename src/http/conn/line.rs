@@ -200,7 +200,7 @@ mod tests {
             let activity = Arc::clone(&activity);
             move |_: Request<Incoming>| {
                 let busy = activity.begin(false);
-                async move { Ok::<_, Infallible>(Response::new(Answer::new("hello".into(), busy))) }
+                async move { Ok::<_, Infallible>(Response::new(Answer::new("hello".into(), busy, false))) }
             }
         });
         let (io, mut client) = duplex(4096);

@@ -23,7 +23,7 @@ fn routes() -> Router {
 }
 
 async fn call(router: &Router, request: http::request::Builder) -> (Response, String) {
-    let request = request.body(Body::empty()).unwrap();
+    let request = request.header("host", "h").body(Body::empty()).unwrap();
     let mut response = router.clone().oneshot(request).await.unwrap();
     let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
     (response, String::from_utf8(body.to_vec()).unwrap())
