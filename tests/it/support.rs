@@ -5,6 +5,7 @@
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod haproxy;
 pub(crate) mod kafka;
 pub(crate) mod keys;
 pub(crate) mod load;

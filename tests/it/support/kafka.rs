@@ -19,6 +19,7 @@ mod records;
 mod tls;
 mod topics;
 
+pub(crate) use broker::free_port;
 pub(crate) use records::Record;
 
 use broker::Broker;

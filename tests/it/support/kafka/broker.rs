@@ -208,7 +208,7 @@ fn log_in(home: &Path) -> PathBuf {
 
 /// A port nobody listens on, below the range the system takes for outgoing connections: one of those could sit on a
 /// killed broker's port when it comes back.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
