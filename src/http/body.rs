@@ -56,14 +56,6 @@ impl IntoResponse for Error {
     }
 }
 
-/// What came so far.
-enum Kept {
-    Nothing,
-    /// A single piece is not copied twice.
-    One(Bytes),
-    Many(Vec<u8>),
-}
-
 /// Reads all of `body`. `take(n)` is asked for `n` more bytes before they are read (where the length is declared) or
 /// kept (where it is not); its refusal ends the reading.
 ///
@@ -88,7 +80,7 @@ where
         take(length)?;
         taken = length;
     }
-    let mut kept = Kept::Nothing;
+    let mut kept = Vec::new();
     let mut got: u64 = 0;
     let deadline = Instant::now() + limits.total;
     // Where the length is known, so is the end.
@@ -101,18 +93,10 @@ where
             take(got - taken)?;
             taken = got;
         }
-        kept = keep(kept, piece, declared);
+        keep(&mut kept, &piece, declared);
     }
-    Ok(match kept {
-        Kept::Nothing => Bytes::new(),
-        // A copy: the piece is a part of the connection's buffer, which may be many times as large, could not be used
-        // again, and would stay in memory until Kafka has answered.
-        Kept::One(piece) => Bytes::copy_from_slice(&piece),
-        Kept::Many(mut pieces) => {
-            pieces.shrink_to_fit();
-            pieces.into()
-        }
-    })
+    kept.shrink_to_fit();
+    Ok(kept.into())
 }
 
 fn within(bytes: u64, cap: u64) -> Result<(), Reject> {
@@ -146,23 +130,19 @@ where
     }
 }
 
-fn keep(kept: Kept, piece: Bytes, declared: Option<u64>) -> Kept {
-    let mut pieces = match kept {
-        Kept::Nothing => return Kept::One(piece),
-        Kept::One(first) => {
-            let room = declared.map_or(first.len() + piece.len(), |length| length as usize);
-            let mut pieces = Vec::with_capacity(room);
-            pieces.extend_from_slice(&first);
-            pieces
-        }
-        Kept::Many(pieces) => pieces,
-    };
-    if pieces.capacity() - pieces.len() < piece.len() {
-        // Exact: doubling would hold up to twice what was taken from the budget. Large blocks move by remapping.
-        pieces.reserve_exact(piece.len().max(AHEAD));
+/// Copies, and at once: a piece is a part of the connection's buffer, which may be many times as large, could not be used
+/// again, and would stay in memory until Kafka has answered.
+fn keep(kept: &mut Vec<u8>, piece: &[u8], declared: Option<u64>) {
+    if kept.capacity() - kept.len() < piece.len() {
+        let room = match declared {
+            Some(length) if kept.is_empty() => length as usize,
+            None if kept.is_empty() => piece.len(),
+            // Exact: doubling would hold up to twice what was taken from the budget. Large blocks move by remapping.
+            _ => piece.len().max(AHEAD),
+        };
+        kept.reserve_exact(room);
     }
-    pieces.extend_from_slice(&piece);
-    Kept::Many(pieces)
+    kept.extend_from_slice(piece);
 }
 
 /// Reads and throws away the rest of `body`: at most about `cap` bytes, and not longer than `time`. Tells whether the
