@@ -55,7 +55,7 @@ bench: ## klamm beside its yardsticks: target/bench/report.html (BENCH_FULL=1, B
 bench-callgrind: ## instructions per event, by valgrind
 	@scripts/setup.sh build test callgrind
 	cargo build $(CARGO_FLAGS) --release --bin klamm
-	KLAMM_COSTS_BINARY=target/release/klamm \
+	KLAMM_BINARY=target/release/klamm \
 	  cargo test $(CARGO_FLAGS) --test it instructions_of_an_event -- --ignored --nocapture
 
 memcheck: ## the tests of the code over librdkafka's C interface, under valgrind

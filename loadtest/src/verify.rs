@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 pub use book::{Book, Said};
-pub use check::{Findings, Record, Source};
+pub use check::{Findings, Offenders, Record, Source};
 pub use topic::Topic;
 
 use crate::load::{Bodies, Ledger, Options, Run};

@@ -141,7 +141,7 @@ fn instructions(config: &str, load: Load) -> f64 {
     let dir = scratch::dir("callgrind");
     let (file, ready, out) = (dir.path().join("klamm.yaml"), dir.path().join("ready.json"), dir.path().join("out"));
     fs::write(&file, config).expect("the config is written");
-    let binary = std::env::var("KLAMM_COSTS_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_klamm").to_owned());
+    let binary = crate::support::gateway::binary();
     let mut command = child::command("valgrind");
     command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display())).arg(binary);
     command.arg("serve").arg("--config").arg(&file).arg("--ready-file").arg(&ready);

@@ -24,6 +24,7 @@ mod layers;
 mod limits;
 mod outage;
 mod partial;
+mod proxy_works;
 mod refusals;
 mod reload;
 mod security;

@@ -4,6 +4,7 @@
 
 pub(crate) mod child;
 pub(crate) mod client;
+pub(crate) mod disk;
 pub(crate) mod gateway;
 pub(crate) mod haproxy;
 pub(crate) mod kafka;
@@ -11,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod mock;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scratch;
 

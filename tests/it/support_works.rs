@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::support::client::Client;
+use crate::support::disk::Disk;
 use crate::support::kafka::{KLAMM, Kafka, Options, READER, Record};
 use crate::support::metrics::Metrics;
 use crate::support::{eventually, keys, raw};
@@ -274,4 +275,40 @@ fn eventually_gives_what_the_probe_found_and_no_sooner() {
         eventually("50 ms pass", Duration::from_secs(5), || (start.elapsed() > Duration::from_millis(50)).then_some(7));
     assert_eq!(found, 7);
     assert!(start.elapsed() > Duration::from_millis(50));
+}
+
+#[test]
+fn a_proxied_cluster_is_reached_through_its_proxies_and_its_leaders_move() {
+    let kafka = Kafka::start(&Options { brokers: 3, proxied: true, ..Options::default() });
+    kafka.create_topic("proxied", 3, &[]);
+    let passing = || (1..=3).filter(|node| kafka.proxy(*node).connections() > 0).count();
+    assert_eq!(passing(), 0, "neither brokers nor the tests' own clients pass the proxies");
+    let sender = Sender::plain(&kafka);
+    assert!(sender.send("proxied", "one").is_ok() && passing() > 0);
+
+    let before = kafka.leaders("proxied");
+    kafka.move_leaders(&["proxied"]);
+    let moved = eventually("other leaders", Duration::from_secs(20), || {
+        let now = kafka.leaders("proxied");
+        now.iter().zip(&before).all(|(now, before)| now != before).then_some(now)
+    });
+    assert!(moved.iter().all(|leader| *leader > 0), "{moved:?}");
+    assert!(sender.send("proxied", "two").is_ok());
+    assert_eq!(kafka.consume("proxied").len(), 2);
+}
+
+#[test]
+fn a_small_disk_runs_full_and_has_room_again() {
+    let Some(disk) = Disk::small(8) else { return };
+    let write = |name: &str| std::fs::write(disk.path().join(name), vec![7; 1 << 20]);
+    write("before").unwrap();
+    disk.fill();
+    assert_eq!(write("full").unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    disk.free();
+    write("after").unwrap();
+    let mount = disk.path().to_str().unwrap().to_owned();
+    let is_mounted = || std::fs::read_to_string("/proc/mounts").unwrap().contains(&mount);
+    assert!(is_mounted());
+    drop(disk);
+    assert!(!is_mounted());
 }

@@ -17,8 +17,12 @@ pub struct Record<'a> {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
     /// Its value; none for a tombstone.
     pub value: Option<&'a [u8]>,
+    /// The event id that klamm gave it, in the header `klamm-event-id`.
+    pub event_id: Option<&'a [u8]>,
 }
 
 /// Where records come from: a topic, or in tests what is done to one.
@@ -40,7 +44,8 @@ pub struct Offenders {
 }
 
 impl Offenders {
-    fn add(&mut self, describe: impl FnOnce() -> String) {
+    /// One more; described where it is among the first.
+    pub fn add(&mut self, describe: impl FnOnce() -> String) {
         self.count += 1;
         if self.first.len() < NAMED {
             self.first.push(describe());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Headers;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::check::{Record, Source};
@@ -13,6 +14,9 @@ use crate::topics::Cluster;
 const LIMIT: Duration = Duration::from_secs(30);
 /// A broker that gives nothing for so long while records are due is not waited for.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// The header that carries klamm's id of an event.
+const EVENT_ID: &str = "klamm-event-id";
 
 /// Reads every partition from where it ended when this was opened to where it ended when that was marked.
 pub struct Topic {
@@ -52,9 +56,16 @@ impl Topic {
         Ok(topic)
     }
 
+    /// A leader that has just been chosen may not know of it yet, and one that was killed has a successor soon.
     fn end(&self, partition: i32) -> Result<i64> {
-        let ends = self.consumer.fetch_watermarks(&self.name, partition, LIMIT);
-        Ok(ends.with_context(|| format!("the ends of {}/{partition}", self.name))?.1)
+        let start = Instant::now();
+        loop {
+            match self.consumer.fetch_watermarks(&self.name, partition, LIMIT) {
+                Ok((_, end)) => return Ok(end),
+                Err(_) if start.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(100)),
+                Err(error) => return Err(error).with_context(|| format!("the ends of {}/{partition}", self.name)),
+            }
+        }
     }
 
     /// Notes where each partition ends now, and begins to read.
@@ -96,7 +107,10 @@ impl Source for Topic {
                     let Some(stretch) = stretch else { continue };
                     stretch.done |= offset + 1 >= stretch.to;
                     if offset < stretch.to {
-                        take(Record { partition, offset, value: message.payload() });
+                        let headers = message.headers();
+                        let mut headers = headers.iter().flat_map(|headers| headers.iter());
+                        let event_id = headers.find(|header| header.key == EVENT_ID).and_then(|header| header.value);
+                        take(Record { partition, offset, key: message.key(), value: message.payload(), event_id });
                         return Ok(true);
                     }
                 }

@@ -50,6 +50,11 @@ impl Client {
         self.call(Method::POST, path, headers, body.into()).await
     }
 
+    /// As [`Client::get`], without headers; the error where no whole answer came.
+    pub(crate) async fn try_get(&self, path: &str) -> Result<Answer, String> {
+        self.try_call(Method::GET, path, &[], Bytes::new()).await
+    }
+
     /// As [`Client::post`]; the error where no whole answer came.
     pub(crate) async fn try_post(
         &self,

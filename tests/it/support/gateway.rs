@@ -23,6 +23,11 @@ pub(crate) struct Gateway {
     dir: TempDir,
 }
 
+/// The klamm that the tests start: the one in `KLAMM_BINARY`, else the one built with them.
+pub(crate) fn binary() -> String {
+    std::env::var("KLAMM_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_klamm").to_owned())
+}
+
 impl Gateway {
     /// Starts it with this config and waits until both listeners are bound; Kafka may still be missing.
     pub(crate) fn start(config_yaml: &str) -> Self {
@@ -30,7 +35,7 @@ impl Gateway {
         let (config, ready, log) = (dir.path().join("klamm.yaml"), dir.path().join("ready.json"), log_in(&dir));
         fs::write(&config, config_yaml).expect("the config is written");
         let log = File::create(log).expect("a log file");
-        let mut command = child::command(env!("CARGO_BIN_EXE_klamm"));
+        let mut command = child::command(&binary());
         command.arg("serve").arg("--config").arg(&config).arg("--ready-file").arg(&ready);
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         let mut process = Process::start(command);
@@ -111,6 +116,16 @@ impl Gateway {
     /// Where its config lies.
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("klamm.yaml")
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Where its log lies; gone with the gateway.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        log_in(&self.dir)
     }
 
     /// All it has written to stdout and stderr.

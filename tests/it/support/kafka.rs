@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tempfile::TempDir;
 
+use super::proxy::Proxy;
 use super::{eventually, scratch};
 
 mod broker;
@@ -47,13 +48,16 @@ pub(crate) struct Options {
     pub(crate) sasl_ssl: bool,
     /// Refuses everything to everybody but [`KLAMM`] and whoever comes by PLAINTEXT.
     pub(crate) acls: bool,
+    /// Puts a proxy before each broker, at the address that it advertises: whoever comes by [`Kafka::bootstrap`] passes
+    /// them, the brokers among themselves and this module's own clients do not.
+    pub(crate) proxied: bool,
     /// More lines of `server.properties`; they win over ours.
     pub(crate) properties: Vec<(&'static str, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, sasl_ssl: false, acls: false, properties: Vec::new() }
+        Self { brokers: 1, sasl_ssl: false, acls: false, proxied: false, properties: Vec::new() }
     }
 }
 
@@ -62,6 +66,10 @@ pub(crate) struct Kafka {
     /// By node id less 1.
     brokers: Vec<Mutex<Broker>>,
     addresses: Vec<String>,
+    /// How this module's own clients reach the brokers.
+    inner_addresses: Vec<String>,
+    /// By node id less 1; empty unless `proxied`.
+    proxies: Vec<Proxy>,
     secure_addresses: Vec<String>,
     certificates: Option<Certificates>,
     /// After the brokers: removed when they are gone.
@@ -95,9 +103,16 @@ impl Kafka {
         let certificates = options.sasl_ssl.then(|| Certificates::make(dir.path()));
         let plans = broker::plan(dir.path(), options, certificates.as_ref());
         let addresses = plans.iter().map(|plan| plan.address.clone()).collect();
+        let inner_addresses = plans.iter().map(|plan| plan.inner_address.clone()).collect();
+        let proxies = plans.iter().filter_map(|plan| {
+            let proxy = Proxy::bind(&plan.address);
+            proxy.forward_to(plan.proxied_address.as_ref()?);
+            Some(proxy)
+        });
+        let proxies = proxies.collect();
         let secure_addresses = plans.iter().filter_map(|plan| plan.secure_address.clone()).collect();
         let brokers = Broker::start_all(plans)?.into_iter().map(Mutex::new).collect();
-        let kafka = Self { brokers, addresses, secure_addresses, certificates, _dir: dir };
+        let kafka = Self { brokers, addresses, inner_addresses, proxies, secure_addresses, certificates, _dir: dir };
         kafka.wait_until_up()?;
         Ok(kafka)
     }
@@ -147,10 +162,36 @@ impl Kafka {
         self.broker(node).kill();
     }
 
-    /// Starts a killed broker again, on its ports and its data. Returns when it answers.
+    /// SIGTERM; returns when it is gone. It hands its partitions over where `controlled.shutdown.enable` says so. Panics
+    /// if it still runs after 60 s.
+    pub(crate) fn terminate_broker(&self, node: usize) {
+        self.broker(node).terminate();
+    }
+
+    /// Starts a broker that has ended again, on its ports and its data. Returns when every broker answers.
     pub(crate) fn restart_broker(&self, node: usize) {
-        self.broker(node).run().unwrap_or_else(|error| panic!("broker {node} does not start again: {error}"));
-        self.wait_until_up().unwrap_or_else(|error| panic!("broker {node} does not come up again: {error}"));
+        self.restart_brokers(&[node]);
+    }
+
+    /// Ends what a test did to the brokers and could not undo since it failed. Returns when every broker answers.
+    pub(crate) fn recover(&self) {
+        for node in 1..=self.brokers.len() {
+            self.broker(node).recover();
+        }
+        self.wait_until_up().unwrap_or_else(|error| panic!("the brokers do not come up again: {error}"));
+    }
+
+    /// [`Kafka::restart_broker`] for several at once.
+    pub(crate) fn restart_brokers(&self, nodes: &[usize]) {
+        for &node in nodes {
+            self.broker(node).run().unwrap_or_else(|error| panic!("broker {node} does not start again: {error}"));
+        }
+        self.wait_until_up().unwrap_or_else(|error| panic!("brokers {nodes:?} do not come up again: {error}"));
+    }
+
+    /// What stands before a broker of a `proxied` cluster.
+    pub(crate) fn proxy(&self, node: usize) -> &Proxy {
+        &self.proxies[node - 1]
     }
 
     /// Lets `login` do `operation` (`Describe`, `Write`, ...) on `topic`. Costs the start of a JVM, 1 to 2 s.
@@ -163,21 +204,36 @@ impl Kafka {
         broker::tool(class, arguments.iter().chain(&["--topic", topic])).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// Lets the clients that call themselves `client_id` produce so many bytes a second. Costs the start of a JVM, 1 to
+    /// 2 s.
+    pub(crate) fn limit_producer(&self, client_id: &str, bytes: u32) {
+        let (bootstrap, quota) = (self.bootstrap(), format!("producer_byte_rate={bytes}"));
+        let change = ["--bootstrap-server", &bootstrap, "--alter", "--add-config", &quota];
+        let entity = ["--entity-type", "clients", "--entity-name", client_id];
+        broker::tool("kafka.admin.ConfigCommand", change.iter().chain(&entity))
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
     fn broker(&self, node: usize) -> MutexGuard<'_, Broker> {
         self.brokers[node - 1].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client's config for this cluster, by PLAINTEXT.
+    /// As [`Kafka::bootstrap`], past the proxies where there are some.
+    pub(crate) fn inner_bootstrap(&self) -> String {
+        self.inner_addresses.join(",")
+    }
+
+    /// A client's config for this cluster, by PLAINTEXT and past the proxies.
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.bootstrap());
+        config.set("bootstrap.servers", self.inner_bootstrap());
         config
     }
 
     /// Waits until every broker is in the metadata.
     fn wait_until_up(&self) -> Result<(), String> {
         let probe: BaseConsumer = self.client().create().expect("a client");
-        eventually("all brokers are in the metadata", Duration::from_secs(60), || {
+        eventually("all brokers are in the metadata", Duration::from_secs(120), || {
             for node in 1..=self.brokers.len() {
                 if let Some(fault) = self.broker(node).fault() {
                     return Some(Err(fault));

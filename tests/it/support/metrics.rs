@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 /// One scrape.
-pub(crate) struct Metrics(Vec<Sample>);
+pub(crate) struct Metrics {
+    text: String,
+    samples: Vec<Sample>,
+}
 
 struct Sample {
     name: String,
@@ -15,16 +18,31 @@ impl Metrics {
     /// Reads `text`. Panics at a line that is not of the format.
     pub(crate) fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Self(lines.map(|line| sample(line).unwrap_or_else(|| panic!("not a line of metrics: {line}"))).collect())
+        let samples = lines.map(|line| sample(line).unwrap_or_else(|| panic!("not a line of metrics: {line}")));
+        Self { samples: samples.collect(), text: text.to_owned() }
+    }
+
+    /// As it was read.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The sum of all samples of `name` that carry these labels; 0 without any.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let matches = |sample: &&Sample| {
+        self.values(name, labels).sum()
+    }
+
+    /// The largest of them; 0 without any.
+    pub(crate) fn most(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.values(name, labels).fold(0.0, f64::max)
+    }
+
+    fn values(&self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = f64> {
+        let matches = move |sample: &&Sample| {
             sample.name == name
                 && labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|found| found == value))
         };
-        self.0.iter().filter(matches).map(|sample| sample.value).sum()
+        self.samples.iter().filter(matches).map(|sample| sample.value)
     }
 }
 

@@ -70,6 +70,11 @@ impl Mock {
         obeyed.recv().expect("the cluster obeys");
     }
 
+    /// Where it is.
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     /// How many records `topic` has.
     pub(crate) fn records(&self, topic: &str) -> i64 {
         let consumer: BaseConsumer =

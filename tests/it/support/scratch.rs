@@ -12,8 +12,9 @@ use tempfile::TempDir;
 /// A new directory, removed when dropped.
 pub(crate) fn dir(what: &str) -> TempDir {
     static SWEPT: Once = Once::new();
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    SWEPT.call_once(|| sweep(root));
+    // As the kernel calls it: mounts are found by their path.
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).canonicalize().expect("target/tmp");
+    SWEPT.call_once(|| sweep(&root));
     let prefix = format!("{}-{what}-", std::process::id());
     tempfile::Builder::new().prefix(&prefix).tempdir_in(root).expect("a directory under target/tmp")
 }

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -16,12 +17,23 @@ use crate::support::child::{self, Process};
 
 /// Any 16 bytes in base64 do.
 const CLUSTER_ID: &str = "a2xhbW0tdGVzdC1rYWZrYQ";
-/// Small heaps: a test may run three brokers beside the shared one.
-const JVM: [&str; 4] = ["-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
+/// Small heaps, few threads, no long optimising: a test may run three brokers beside the shared one, and ends them soon.
+const JVM: [&str; 5] = [
+    "-Xms256m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+];
 
 /// What a broker will be, before it runs.
 pub(super) struct Plan {
+    /// The one advertised to clients; a proxy's, where there is one.
     pub(super) address: String,
+    /// Past the proxy; else the same.
+    pub(super) inner_address: String,
+    /// Where the proxy has to forward to, if there is one.
+    pub(super) proxied_address: Option<String>,
     pub(super) secure_address: Option<String>,
     home: PathBuf,
     properties: String,
@@ -45,9 +57,18 @@ pub(super) fn plan(dir: &Path, options: &Options, certificates: Option<&Certific
         let home = dir.join(format!("broker-{node}"));
         let address = format!("127.0.0.1:{}", free_port());
         let secure_address = certificates.map(|_| format!("127.0.0.1:{}", free_port()));
-        let mut listeners = format!("PLAINTEXT://{address}");
-        if let Some(secure) = &secure_address {
-            let _ = write!(listeners, ",SASL_SSL://{secure}");
+        let proxied_address = options.proxied.then(|| format!("127.0.0.1:{}", free_port()));
+        let inner_address =
+            proxied_address.as_ref().map_or_else(|| address.clone(), |_| format!("127.0.0.1:{}", free_port()));
+        let mut listeners = format!("PLAINTEXT://{}", proxied_address.as_ref().unwrap_or(&address));
+        let mut advertised = format!("PLAINTEXT://{address}");
+        for listeners in [&mut listeners, &mut advertised] {
+            if let Some(secure) = &secure_address {
+                let _ = write!(listeners, ",SASL_SSL://{secure}");
+            }
+            if proxied_address.is_some() {
+                let _ = write!(listeners, ",INNER://{inner_address}");
+            }
         }
         if let Some(port) = controller_ports.get(node - 1) {
             let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{port}");
@@ -58,6 +79,8 @@ pub(super) fn plan(dir: &Path, options: &Options, certificates: Option<&Certific
             ("process.roles", if node <= controllers { "broker,controller" } else { "broker" }.to_owned()),
             ("controller.quorum.voters", voters.clone()),
             ("listeners", listeners),
+            ("advertised.listeners", advertised),
+            ("inter.broker.listener.name", if options.proxied { "INNER" } else { "PLAINTEXT" }.to_owned()),
             ("log.dirs", path_text(&home.join("data"))),
         ]);
         lines.extend(options.properties.iter().cloned());
@@ -65,7 +88,15 @@ pub(super) fn plan(dir: &Path, options: &Options, certificates: Option<&Certific
         for (name, value) in lines {
             let _ = writeln!(properties, "{name}={value}");
         }
-        Plan { address, secure_address, home, properties, format: format_arguments(options) }
+        Plan {
+            address,
+            inner_address,
+            proxied_address,
+            secure_address,
+            home,
+            properties,
+            format: format_arguments(options),
+        }
     });
     nodes.collect()
 }
@@ -76,8 +107,10 @@ fn common(options: &Options, certificates: Option<&Certificates>) -> Vec<(&'stat
     let in_sync = if options.brokers < 3 { 1 } else { 2 };
     let fixed = [
         ("controller.listener.names", "CONTROLLER"),
-        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"),
-        ("inter.broker.listener.name", "PLAINTEXT"),
+        (
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,INNER:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
+        ),
         ("auto.create.topics.enable", "false"),
         ("controlled.shutdown.enable", "false"),
         ("group.initial.rebalance.delay.ms", "0"),
@@ -153,6 +186,20 @@ impl Broker {
 
     pub(super) fn go_on(&self) {
         self.process.signal(Signal::CONT);
+    }
+
+    /// As it was before [`Broker::stop`] or [`Broker::kill`].
+    pub(super) fn recover(&mut self) {
+        self.go_on();
+        if self.process.ended().is_some() {
+            self.process = launch(&self.home);
+        }
+    }
+
+    pub(super) fn terminate(&mut self) {
+        self.process.signal(Signal::TERM);
+        let limit = Duration::from_secs(60);
+        assert!(self.process.ended_within(limit).is_some(), "a broker still runs {limit:?} after SIGTERM");
     }
 
     pub(super) fn kill(&mut self) {

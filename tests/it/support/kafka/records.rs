@@ -1,10 +1,11 @@
-//! Reads a topic back, whole: what is really in Kafka.
+//! Reads a topic back, whole: what is really in Kafka; and writes to it past the gateway.
 
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Kafka;
@@ -25,6 +26,14 @@ pub(crate) struct Record {
 }
 
 impl Kafka {
+    /// Writes a record to partition 0 of `topic`, past the gateway: returns when Kafka has taken it, so when Kafka works.
+    pub(crate) fn take(&self, topic: &str) {
+        let producer: BaseProducer = self.client().set("message.timeout.ms", "60000").create().expect("a producer");
+        let record = BaseRecord::<[u8], [u8]>::to(topic).partition(0).payload(b"0");
+        producer.send(record).map_err(|(error, _)| error).expect("room in an empty queue");
+        producer.flush(LIMIT).expect("a record that Kafka takes");
+    }
+
     /// Every committed record of `topic`, by partition and offset, up to the ends as they are now.
     pub(crate) fn consume(&self, topic: &str) -> Vec<Record> {
         let mut config = self.client();

@@ -1,6 +1,7 @@
 //! Topics, by Kafka's admin API.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -12,8 +13,11 @@ use rdkafka::admin::{ResourceSpecifier, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
+use rdkafka::metadata::MetadataPartition;
 
-use super::Kafka;
+use serde_json::{Value, json};
+
+use super::{Kafka, broker};
 use crate::support::eventually;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -55,6 +59,36 @@ impl Kafka {
         });
     }
 
+    /// Hands every partition of these topics to the next of its replicas, in the order of its list: reassignment of the
+    /// order, then an election. Costs two starts of a JVM, 2 to 4 s.
+    pub(crate) fn move_leaders(&self, names: &[&str]) {
+        let probe: BaseConsumer = self.client().create().expect("a client");
+        let mut partitions = Vec::new();
+        for name in names {
+            let metadata = probe.fetch_metadata(Some(name), LIMIT).expect("metadata");
+            for part in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+                let mut replicas = part.replicas().to_vec();
+                replicas.rotate_left(1);
+                partitions.push(json!({ "topic": name, "partition": part.id(), "replicas": replicas }));
+            }
+        }
+        let bootstrap = self.inner_bootstrap();
+        let tool = |class: &str, flag: &str, plan: Value, rest: &[&str]| {
+            let mut file = tempfile::NamedTempFile::new().expect("a file");
+            file.write_all(plan.to_string().as_bytes()).expect("a plan that is written");
+            let path = file.path().to_str().expect("a path of text");
+            let arguments = ["--bootstrap-server", &bootstrap, flag, path];
+            let done = broker::tool(&format!("org.apache.kafka.tools.{class}"), arguments.iter().chain(rest));
+            done.unwrap_or_else(|error| panic!("{error}"));
+        };
+        let reassigned = json!({ "version": 1, "partitions": partitions });
+        let moved = "reassign.ReassignPartitionsCommand";
+        tool(moved, "--reassignment-json-file", reassigned, &["--execute"]);
+        let elected = partitions.iter().map(|part| json!({ "topic": part["topic"], "partition": part["partition"] }));
+        let elected = json!({ "partitions": elected.collect::<Vec<_>>() });
+        tool("LeaderElectionCommand", "--path-to-json-file", elected, &["--election-type", "preferred"]);
+    }
+
     /// Deletes a topic; returns when the metadata lacks it.
     pub(crate) fn delete_topic(&self, name: &str) {
         only(wait(self.admin().delete_topics(&[name], &AdminOptions::new())));
@@ -73,6 +107,20 @@ impl Kafka {
             .collect();
         partitions.sort_unstable();
         partitions.into_iter().map(|(_, leader)| leader).collect()
+    }
+
+    /// Waits until every replica of these topics is in sync. Panics after 60 s.
+    pub(crate) fn wait_until_in_sync(&self, names: &[&str]) {
+        let probe: BaseConsumer = self.client().create().expect("a client");
+        eventually("every replica is in sync", 2 * LIMIT, || {
+            let in_sync = |name: &&str| {
+                let metadata = probe.fetch_metadata(Some(name), LIMIT).ok()?;
+                let parts = metadata.topics().first()?.partitions();
+                let whole = |part: &MetadataPartition| part.leader() > 0 && part.isr().len() == part.replicas().len();
+                (!parts.is_empty() && parts.iter().all(whole)).then_some(())
+            };
+            names.iter().all(|name| in_sync(name).is_some()).then_some(())
+        });
     }
 
     fn wait_for_leaders(&self, name: &str, partitions: i32) {
