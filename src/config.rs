@@ -18,6 +18,7 @@ pub mod load;
 mod overlay;
 mod secrets;
 pub mod service;
+pub mod spool;
 pub mod topics;
 mod tree;
 mod typed;
@@ -32,7 +33,8 @@ pub use kafka::Cluster;
 pub use overlay::environment;
 pub use secrets::Properties;
 pub use service::{Access, Log, LogFormat, Metrics, Shutdown};
-pub use topics::{Decision, Format, KeyRule, Topic};
+pub use spool::Spool;
+pub use topics::{Ack, DeadLetter, Decision, EventIds, Format, KeyRule, OnOutage, Topic};
 pub use yaml::print as to_yaml;
 
 /// Every key with its default, unit and meaning, as `klamm config init` prints it.
@@ -52,6 +54,8 @@ pub struct Config {
     pub kafka: BTreeMap<String, Cluster>,
     /// Bytes in flight: how much may wait for Kafka, and whose it may be.
     pub budget: Budget,
+    /// What is kept on disk until Kafka has it.
+    pub spool: Spool,
     /// The largest sizes and counts accepted from clients.
     pub caps: Caps,
     /// What holds for every client that does not say otherwise.
@@ -76,6 +80,7 @@ impl Default for Config {
             shutdown: Shutdown::default(),
             kafka: BTreeMap::new(),
             budget: Budget::default(),
+            spool: Spool::default(),
             caps: Caps::default(),
             defaults: Defaults::default(),
             clients: BTreeMap::new(),
@@ -87,7 +92,15 @@ impl Default for Config {
     }
 }
 
+/// The drain's part of the budget: one in so many.
+const DRAIN_SHARE: u64 = 8;
+
 impl Config {
+    /// The part of `budget.total` that the spool's drain has for itself, in bytes; the rest is for requests.
+    pub fn drain_bytes(&self) -> u64 {
+        if self.spool.is_on() { self.budget.total.get() / DRAIN_SHARE } else { 0 }
+    }
+
     /// As JSON for people: secrets are `***`, digests their first 8 digits.
     pub fn masked(&self) -> serde_json::Value {
         secrets::masked(self)

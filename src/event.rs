@@ -82,6 +82,18 @@ impl RequestId {
     pub fn text<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
         self.0.hyphenated().encode_lower(buffer)
     }
+
+    /// The id itself.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+/// An id that was made before.
+impl From<Uuid> for RequestId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
 }
 
 impl Default for RequestId {
@@ -235,6 +247,34 @@ impl Batch {
         self.headers.get(event.headers.0 as usize..event.headers.1 as usize).unwrap_or_default()
     }
 
+    /// Adds the header `name` to every good event, with the value that `value_of` writes for its index.
+    pub fn stamp(&mut self, name: &str, mut value_of: impl FnMut(u32, &mut Vec<u8>)) {
+        let name = self.make(name.as_bytes());
+        let mut events = std::mem::take(&mut self.events);
+        self.headers.reserve(events.len());
+        for event in &mut events {
+            let start = self.made.len();
+            value_of(event.index, &mut self.made);
+            let value = Piece { source: Source::Made, start: start as u32, len: (self.made.len() - start) as u32 };
+            let (first, last) = (event.headers.0 as usize, event.headers.1 as usize);
+            if last != self.headers.len() {
+                // They are not the newest: headers of one event lie side by side.
+                event.headers.0 = self.headers.len() as u32;
+                self.headers.extend_from_within(first..last);
+            }
+            self.headers.push(Header { name, value: Some(value) });
+            event.headers.1 = self.headers.len() as u32;
+        }
+        self.events = events;
+    }
+
+    /// The same with only the events at `places`, and no faults.
+    pub fn only(&self, places: &[usize]) -> Self {
+        let events = places.iter().filter_map(|place| self.events.get(*place).cloned()).collect();
+        let (body, made, headers) = (self.body.clone(), self.made.clone(), self.headers.clone());
+        Self { body, made, headers, events, faults: Vec::new() }
+    }
+
     /// How many events the body held, good or not.
     pub fn received(&self) -> usize {
         self.events.len() + self.faults.len()
@@ -289,6 +329,42 @@ mod tests {
         for name in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
             assert!(!TopicName::is_legal(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_stamp_is_the_last_header_of_each_event() {
+        let mut batch = Batch::over(Bytes::from_static(b"a b"));
+        let (name, value) = (batch.make(b"own"), batch.make(b"x"));
+        for index in [0, 1, 4] {
+            let mut event = Event::new(index, 0, None);
+            if index != 1 {
+                batch.set_headers(&mut event, [Header { name, value: Some(value) }]);
+            }
+            batch.events.push(event);
+        }
+        for round in ["id", "again"] {
+            batch.stamp(round, |index, to| to.extend_from_slice(format!("{round}-{index}").as_bytes()));
+        }
+        let seen: Vec<Vec<_>> = batch
+            .events
+            .iter()
+            .map(|event| {
+                let text = |piece| String::from_utf8_lossy(batch.bytes(piece)).into_owned();
+                batch
+                    .headers(event)
+                    .iter()
+                    .map(|header| format!("{}={}", text(header.name), header.value.map(text).unwrap()))
+                    .collect()
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                vec!["own=x", "id=id-0", "again=again-0"],
+                vec!["id=id-1", "again=again-1"],
+                vec!["own=x", "id=id-4", "again=again-4"],
+            ]
+        );
     }
 
     #[test]

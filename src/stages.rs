@@ -7,4 +7,5 @@ pub mod decode;
 pub mod limit;
 pub mod produce;
 pub mod route;
+pub mod spool;
 pub mod validate;

@@ -22,6 +22,9 @@ pub struct Cluster {
     /// How long klamm keeps trying to deliver a record before it is given up. Longer than `ingest.wait`.
     /// Default 30s. Not live.
     pub delivery_timeout: Span,
+    /// How long a partition may stand still, while its broker is well and something waits for it, before its producer is
+    /// replaced. Default 10s. Not live.
+    pub stall_timeout: Span,
     /// How often partition counts and `max.message.bytes` are read again. Default 5m. Not live.
     pub metadata_refresh: Span,
     /// Any librdkafka property, e.g. `security.protocol`, `sasl.*`, `ssl.*`; `<name>_file` reads the value from a
@@ -42,6 +45,7 @@ impl Default for Cluster {
             batch_bytes: ByteSize::bytes(1_000_000),
             compression: Compression::Lz4,
             delivery_timeout: Span::secs(30),
+            stall_timeout: Span::secs(10),
             metadata_refresh: Span::secs(300),
             properties: Properties::default(),
             unsafe_: false,

@@ -86,7 +86,7 @@ wrong: 1
     klamm.yaml:21:3: clients.acme: is given twice (first at klamm.yaml:15:3)
     klamm.yaml:22:1: topics: expected a mapping, found a list
     klamm.yaml:25:1: docs_url: expected a string, found a list
-    klamm.yaml:26:1: wrong: unknown key; known here: ingest, admin, shutdown, kafka, budget, caps, defaults, clients, topics, log, metrics, docs_url
+    klamm.yaml:26:1: wrong: unknown key; known here: ingest, admin, shutdown, kafka, budget, spool, caps, defaults, clients, topics, log, metrics, docs_url
     env KLAMM__METRICS__PAIRS: metrics.pairs: `-1` is not a whole number
     flag --set: budget.total: 1MiB is less than the largest request takes: caps.body + 2 x caps.inflated = 128MiB
     ");

@@ -20,6 +20,7 @@ pub fn faults(config: &Config) -> Vec<Fault> {
     listeners(config, &mut rules);
     caps(config, &mut rules);
     budget(config, &mut rules);
+    spool(config, &mut rules);
     service(config, &mut rules);
     kafka::check(config, &mut rules);
     access::check(config, &mut rules);
@@ -41,7 +42,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let need = largest_request(config);
     let shares = [("client", config.budget.client), ("topic", config.budget.topic)];
     for (name, share) in shares {
-        let part = ByteSize::bytes(share.of(config.budget.total.get()));
+        let part = ByteSize::bytes(share.of(config.budget.total.get() - config.drain_bytes()));
         if part.get() < need {
             let need = ByteSize::bytes(need);
             warnings.push(format!("budget.{name}: {share} is {part}, less than the {need} of the largest request"));
@@ -152,12 +153,31 @@ fn largest_request(config: &Config) -> u64 {
 }
 
 fn budget(config: &Config, rules: &mut Rules) {
-    let (total, need) = (config.budget.total, largest_request(config));
-    if total.get() < need {
+    let (total, drain, need) = (config.budget.total, config.drain_bytes(), largest_request(config));
+    if total.get() - drain < need {
         let need = ByteSize::bytes(need);
-        let message = format!("{total} is less than the largest request takes: caps.body + 2 x caps.inflated = {need}");
+        let less = if drain > 0 { " less the eighth that the spool's drain has" } else { "" };
+        let message =
+            format!("{total}{less} is less than the largest request takes: caps.body + 2 x caps.inflated = {need}");
         rules.fault(Path::of(["budget", "total"]), message);
     }
+}
+
+fn spool(config: &Config, rules: &mut Rules) {
+    let spool = &config.spool;
+    let path = |key| Path::of(["spool", key]);
+    rules.size(ByteSize::mib(1), ByteSize::mib(1 << 10), spool.segment, path("segment"));
+    let least = ByteSize::bytes(spool.segment.get().saturating_mul(4));
+    if spool.total < least {
+        rules.fault(path("total"), format!("{} is less than 4 x spool.segment = {least}", spool.total));
+    }
+    rules.require(!spool.max_age.get().is_zero(), path("max_age"), "must be above 0s");
+    let commit = |key| Path::of(["spool", "commit", key]);
+    let longest = Span::millis(100);
+    if spool.commit.delay > longest {
+        rules.fault(commit("delay"), format!("{} is more than {longest}", spool.commit.delay));
+    }
+    rules.size(ByteSize::kib(4), ByteSize::mib(64), spool.commit.bytes, commit("bytes"));
 }
 
 fn service(config: &Config, rules: &mut Rules) {

@@ -11,7 +11,7 @@ use crate::config::Config;
 type Keep = fn(&mut Config, &Config);
 
 /// The keys whose documentation says "Not live", each with how to keep its old value.
-const NOT_LIVE: [(&str, Keep); 12] = [
+const NOT_LIVE: [(&str, Keep); 13] = [
     ("ingest.listen", |new, old| new.ingest.listen.clone_from(&old.ingest.listen)),
     ("ingest.connections", |new, old| new.ingest.connections = old.ingest.connections),
     ("ingest.header_timeout", |new, old| new.ingest.header_timeout = old.ingest.header_timeout),
@@ -22,6 +22,7 @@ const NOT_LIVE: [(&str, Keep); 12] = [
     ("admin.listen", |new, old| new.admin.listen.clone_from(&old.admin.listen)),
     ("kafka", |new, old| new.kafka.clone_from(&old.kafka)),
     ("budget", |new, old| new.budget.clone_from(&old.budget)),
+    ("spool", |new, old| new.spool.clone_from(&old.spool)),
     ("log.format", |new, old| new.log.format = old.log.format),
     ("metrics.pairs", |new, old| new.metrics.pairs = old.metrics.pairs),
 ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Rules;
 use super::kafka::check_linger;
 use crate::config::fault::Path;
-use crate::config::{ClientLimits, Config, Key, Quotas, Topic};
+use crate::config::{Ack, ClientLimits, Config, Key, Quotas, Topic};
 use crate::event::TopicName;
 use crate::units::{ByteSize, Limit, Rate};
 
@@ -36,11 +36,15 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
     for (pattern, topic) in &config.topics {
         let path = Path::of(["topics", pattern]);
         check_pattern(pattern, path.clone(), rules);
-        check_topic(topic, config.caps.inflated, &path, rules);
+        check_topic(pattern, topic, config.caps.inflated, &path, rules);
         for (linger, cluster) in
             topic.linger.iter().flat_map(|linger| config.kafka.values().map(move |of| (*linger, of)))
         {
             check_linger(linger, cluster, path.key("linger"), rules);
+        }
+        if topic.may_spool() && !config.spool.is_on() {
+            let key = if topic.ack == Ack::Spool { "ack" } else { "on_outage" };
+            rules.fault(path.key(key), "needs `spool.dir`");
         }
     }
 }
@@ -113,12 +117,21 @@ fn check_pattern(pattern: &str, path: Path, rules: &mut Rules) {
     }
 }
 
-fn check_topic(topic: &Topic, inflated: ByteSize, path: &Path, rules: &mut Rules) {
+fn check_topic(pattern: &str, topic: &Topic, inflated: ByteSize, path: &Path, rules: &mut Rules) {
     if let Some(reason) = topic.key.pointer.as_deref().and_then(bad_pointer) {
         rules.fault(path.key("key").key("pointer"), reason);
     }
     rules.require(!topic.formats.is_empty(), path.key("formats"), "must name one format at least");
     rules.size(ByteSize::bytes(1), MAX_EVENT.min(inflated), topic.max_event, path.key("max_event"));
+    // A prefix stands for names that are longer; how long, nobody knows.
+    let name = pattern.trim_end_matches('*');
+    if let Some(letters) = topic.dead_letter.of(name) {
+        let path = path.key("dead_letter");
+        rules.require(letters != name, path.clone(), "is the topic itself: name another, or `off`");
+        if !TopicName::is_legal(&letters) {
+            rules.fault(path, format!("`{}` makes `{letters}`, which is no topic's name", topic.dead_letter));
+        }
+    }
 }
 
 /// What is wrong with a JSON pointer (RFC 6901).

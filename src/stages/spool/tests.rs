@@ -1,0 +1,6 @@
+//! Facts about the spool.
+
+mod files;
+mod memory;
+mod model;
+mod rates;

@@ -1,0 +1,548 @@
+//! Schedules of appends, commits, drains, faults and crashes over the directory in memory, against what was promised.
+//!
+//! `KLAMM_CRASH_MODEL=n` runs n schedules instead of 10,000, from a start that is printed; `KLAMM_CRASH_START=s` repeats
+//! them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use uuid::Uuid;
+
+use super::memory::{Fault, Memory, Planted};
+use crate::event::{Batch, ClientId, Event, Piece, RequestId, TopicName};
+use crate::stages::spool::format::DATA;
+use crate::stages::spool::index::{Health, PARKED};
+use crate::stages::spool::recover::recover;
+use crate::stages::spool::store::Store;
+use crate::stages::spool::{Entry, Key, Receipt, Refusal, Settings, Stored};
+use crate::units::Percent;
+
+const SEGMENT: u64 = DATA + 1536;
+const STREAMS: u8 = 3;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    Append {
+        stream: u8,
+        events: u8,
+        size: u8,
+    },
+    Commit,
+    /// Takes a wave.
+    Next {
+        bytes: u16,
+    },
+    /// Settles what is in our hands, all of one wave.
+    Done,
+    Keep,
+    /// With some of the events left.
+    KeepSome,
+    Park,
+    Withdraw {
+        which: u8,
+    },
+    Retry,
+    Tidy,
+    Wait {
+        seconds: u16,
+    },
+    /// At once; of what was not synced, so many per cent are there.
+    Crash {
+        percent: u8,
+    },
+    /// After so many calls of the file system.
+    CrashIn {
+        calls: u8,
+        percent: u8,
+    },
+    FailSync {
+        calls: u8,
+    },
+    FailWrite {
+        calls: u8,
+    },
+    FailDirectory {
+        calls: u8,
+    },
+    Full {
+        spare: u16,
+    },
+    Heal,
+    /// A clean stop and start.
+    Restart,
+    Flip,
+}
+
+fn step(flips: bool) -> impl Strategy<Value = Step> {
+    use Step::*;
+    let flip = if flips { Just(Flip).boxed() } else { Just(Tidy).boxed() };
+    prop_oneof![
+        24 => (0..STREAMS, 1u8..4, any::<u8>()).prop_map(|(stream, events, size)| Append { stream, events, size }),
+        16 => Just(Commit),
+        10 => (1u16..2000).prop_map(|bytes| Next { bytes }),
+        8 => Just(Done),
+        3 => Just(Keep),
+        3 => Just(KeepSome),
+        3 => Just(Park),
+        2 => any::<u8>().prop_map(|which| Withdraw { which }),
+        2 => Just(Retry),
+        8 => Just(Tidy),
+        4 => (1u16..200).prop_map(|seconds| Wait { seconds }),
+        3 => prop_oneof![Just(0u8), Just(50), Just(90), Just(100)].prop_map(|percent| Crash { percent }),
+        3 => (1u8..12, prop_oneof![Just(0u8), Just(50), Just(100)])
+            .prop_map(|(calls, percent)| CrashIn { calls, percent }),
+        1 => (1u8..6).prop_map(|calls| FailSync { calls }),
+        1 => (1u8..6).prop_map(|calls| FailWrite { calls }),
+        1 => (1u8..6).prop_map(|calls| FailDirectory { calls }),
+        1 => (0u16..12_000).prop_map(|spare| Full { spare }),
+        2 => Just(Heal),
+        1 => Just(Restart),
+        2 => flip,
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct Schedule {
+    start: u64,
+    sector: usize,
+    steps: Vec<Step>,
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    (any::<u64>(), prop_oneof![Just(512usize), Just(4096)], prop::bool::weighted(0.2)).prop_flat_map(
+        |(start, sector, flips)| {
+            prop::collection::vec(step(flips), 4..48).prop_map(move |steps| Schedule { start, sector, steps })
+        },
+    )
+}
+
+/// What we know of an entry.
+#[derive(Debug)]
+struct Known {
+    stream: u8,
+    size: u8,
+    /// The indexes of its events that are not settled.
+    left: BTreeSet<u32>,
+    fate: Fate,
+    parked: bool,
+    key: Option<Key>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// No answer yet, or a crash came first: it may come, or not.
+    Open,
+    Kept,
+    /// Refused, while the spool went on: it must never come.
+    Void,
+    /// Refused with the disk gone bad: it must not come in this life.
+    Refused,
+}
+
+/// The spool, and what must hold of it.
+struct World {
+    disk: Memory,
+    store: Store,
+    now: Instant,
+    wall: u64,
+    entries: BTreeMap<u64, Known>,
+    next: u64,
+    waiting: Vec<(u64, Receipt)>,
+    hands: Vec<(bool, Vec<Stored>)>,
+    percent: u8,
+    flipped: bool,
+    /// Events said to be lost.
+    lost: u64,
+    lives: u64,
+}
+
+fn settings() -> Settings {
+    Settings {
+        dir: "".into(),
+        total: 9 * SEGMENT,
+        client_share: Percent::new(80),
+        topic_share: Percent::new(60),
+        max_age: Duration::from_secs(1_000_000),
+        segment: SEGMENT,
+        delay: Duration::ZERO,
+        batch: 4096,
+        synced: Arc::new(|_| {}),
+    }
+}
+
+fn open(disk: &Memory, now: Instant, start: u64) -> Result<(Store, u64), TestCaseError> {
+    let mut chance = super::memory::Chance::new(start ^ 0x5a17);
+    let random = Box::new(move || chance.next());
+    let (store, found) = recover(Arc::new(disk.again()), settings(), random, now, &mut |_| {})
+        .map_err(|error| TestCaseError::fail(format!("recovery fails: {error}")))?;
+    store.commit(now);
+    Ok((store, found.lost))
+}
+
+fn names(stream: u8) -> (ClientId, TopicName) {
+    // Two streams share a client, two a topic.
+    let (client, topic) = [("a", "x"), ("a", "y"), ("b", "x")][usize::from(stream)];
+    (client.into(), topic.into())
+}
+
+fn payload(id: u64, index: u32, size: u8) -> Vec<u8> {
+    let mut bytes = [id.to_le_bytes().as_slice(), &index.to_le_bytes()].concat();
+    bytes.resize(12 + usize::from(size), (id as u8).wrapping_mul(31) ^ index as u8);
+    bytes
+}
+
+macro_rules! hold {
+    ($($check:tt)*) => { prop_assert!($($check)*) };
+}
+
+impl World {
+    fn new(schedule: &Schedule, planted: Option<Planted>) -> Result<Self, TestCaseError> {
+        let disk = Memory::new(schedule.start, schedule.sector);
+        if let Some(planted) = planted {
+            disk.plant(planted);
+        }
+        let now = Instant::now();
+        let (store, _) = open(&disk, now, schedule.start)?;
+        Ok(Self {
+            disk,
+            store,
+            now,
+            wall: 1_800_000_000,
+            entries: BTreeMap::new(),
+            next: 1,
+            waiting: Vec::new(),
+            hands: Vec::new(),
+            percent: 50,
+            flipped: false,
+            lost: 0,
+            lives: 0,
+        })
+    }
+
+    fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match *step {
+            Step::Append { stream, events, size } => self.append(stream, events, size),
+            Step::Commit => self.commit()?,
+            Step::Next { bytes } => self.next_wave(bytes.into())?,
+            Step::Done => self.settle(|index, key, _, now| index.done(key.seq, now), |_| BTreeSet::new(), false),
+            Step::Keep => {
+                self.settle(|index, key, left, now| index.keep(key.seq, left, now), |left| left.clone(), false);
+            }
+            Step::KeepSome => self.settle(
+                |index, key, left, now| index.keep(key.seq, left, now),
+                |left| left.iter().skip(1).copied().collect(),
+                false,
+            ),
+            Step::Park => self.settle(
+                |index, key, left, now| index.park(key.seq, left, now),
+                |left| left.iter().take(1).copied().collect(),
+                true,
+            ),
+            Step::Withdraw { which } => self.withdraw(which),
+            Step::Retry => self.store.index().retry(),
+            Step::Tidy => drop(self.store.tidy(self.now)),
+            Step::Wait { seconds } => {
+                self.now += Duration::from_secs(seconds.into());
+                self.wall += u64::from(seconds);
+            }
+            Step::Crash { percent } => {
+                self.percent = percent;
+                self.crash()?;
+            }
+            Step::CrashIn { calls, percent } => {
+                self.percent = percent;
+                self.disk.fault(Fault::Crash, calls.into());
+            }
+            Step::FailSync { calls } => self.disk.fault(Fault::Sync, calls.into()),
+            Step::FailWrite { calls } => self.disk.fault(Fault::Write, calls.into()),
+            Step::FailDirectory { calls } => self.disk.fault(Fault::Directory, calls.into()),
+            Step::Full { spare } => self.disk.fill(spare.into()),
+            Step::Heal => self.disk.heal(),
+            Step::Restart => self.restart()?,
+            Step::Flip => {
+                // What was synced last, and of which nothing yet says so, is not told from a torn write.
+                if self.store.checkpoint(self.now).is_ok() {
+                    self.flipped |= self.disk.flip().is_some();
+                }
+            }
+        }
+        if self.disk.has_crashed() {
+            self.crash()?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, stream: u8, events: u8, size: u8) {
+        let id = self.next;
+        self.next += 1;
+        let (client, topic) = names(stream);
+        let mut body = Vec::new();
+        let mut batch = Vec::new();
+        for index in 0..u32::from(events) {
+            let start = body.len();
+            body.extend(payload(id, index, size));
+            batch.push(Event::new(index, start, Some(Piece::of_body(start..body.len()))));
+        }
+        let mut whole = Batch::over(Bytes::from(body));
+        whole.events = batch;
+        let entry = Entry {
+            client: &client,
+            topic: &topic,
+            request: RequestId::from(Uuid::from_u128(id.into())),
+            ids: Uuid::from_u128(id.into()),
+            received: SystemTime::UNIX_EPOCH + Duration::from_secs(self.wall),
+            batch: &whole,
+            places: None,
+        };
+        if let Ok(receipt) = self.store.append(&entry, self.now) {
+            let left = (0..u32::from(events)).collect();
+            self.entries.insert(id, Known { stream, size, left, fate: Fate::Open, parked: false, key: None });
+            self.waiting.push((id, receipt));
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), TestCaseError> {
+        while self.store.commit(self.now) {}
+        let good = self.store.index().health == Health::Good;
+        for (id, receipt) in std::mem::take(&mut self.waiting) {
+            let known = self.entries.get_mut(&id).expect("appended");
+            let mut receipt = receipt;
+            match receipt.0.try_recv() {
+                Ok(Ok(key)) => {
+                    known.fate = Fate::Kept;
+                    known.key = Some(key);
+                }
+                Ok(Err(Refusal::Broken)) if !good || self.disk.has_crashed() => known.fate = Fate::Refused,
+                Ok(Err(_)) => known.fate = Fate::Void,
+                Err(_) => self.waiting.push((id, receipt)),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_wave(&mut self, bytes: usize) -> Result<(), TestCaseError> {
+        let picked = self.store.index().pick(self.now);
+        let Ok((stream, lane)) = picked else { return Ok(()) };
+        let wave = self.store.fill(stream, lane, bytes, self.now);
+        if self.disk.has_crashed() {
+            return Ok(());
+        }
+        self.lose();
+        let Some(wave) = wave else { return Ok(()) };
+        hold!(!wave.entries.is_empty() && wave.parked == (lane == PARKED), "an empty wave");
+        let mut last = 0;
+        for entry in &wave.entries {
+            let id = entry.request.uuid().as_u128() as u64;
+            hold!(id > last, "{id} comes behind {last}");
+            self.check(id, entry, wave.parked, (wave.client.as_str(), wave.topic.as_str()))?;
+            if !wave.parked {
+                let (from, stream) = (last + 1, self.entries[&id].stream);
+                let skipped = self.entries.range(from..id).find(|(_, known)| {
+                    known.stream == stream && known.fate == Fate::Kept && !known.left.is_empty() && !known.parked
+                });
+                hold!(self.flipped || skipped.is_none(), "{skipped:?} was passed over for {id}");
+            }
+            last = id;
+        }
+        self.hands.push((wave.parked, wave.entries));
+        Ok(())
+    }
+
+    /// What came out is what went in.
+    fn check(&self, id: u64, entry: &Stored, parked: bool, of: (&str, &str)) -> Result<(), TestCaseError> {
+        let Some(known) = self.entries.get(&id) else {
+            return Err(TestCaseError::fail(format!("{id} was never appended")));
+        };
+        let (client, topic) = names(known.stream);
+        hold!(of == (client.as_str(), topic.as_str()), "{id} comes in another stream");
+        hold!(!matches!(known.fate, Fate::Void | Fate::Refused), "{id} was refused, and comes: {known:?}");
+        hold!(known.parked == parked, "{id} comes in the other lane");
+        let mut came = BTreeSet::new();
+        for event in &entry.batch.events {
+            let value = event.value.map(|value| entry.batch.bytes(value).to_vec());
+            hold!(value == Some(payload(id, event.index, known.size)), "{id} is not what it was");
+            came.insert(event.index);
+        }
+        hold!(known.left.is_subset(&came), "{id}: {came:?} came, {:?} should", known.left);
+        let held = self.hands.iter().flat_map(|(_, entries)| entries).any(|other| other.key == entry.key);
+        hold!(!held, "{id} is handed out twice");
+        Ok(())
+    }
+
+    /// Settles the oldest wave in our hands.
+    fn settle(
+        &mut self,
+        tell: impl Fn(&mut crate::stages::spool::index::Index, Key, &[u32], Instant),
+        left: impl Fn(&BTreeSet<u32>) -> BTreeSet<u32>,
+        parks: bool,
+    ) {
+        if self.hands.is_empty() {
+            return;
+        }
+        let (parked, wave) = self.hands.remove(0);
+        for entry in wave {
+            let id = entry.ids.as_u128() as u64;
+            let came: BTreeSet<_> = entry.batch.events.iter().map(|event| event.index).collect();
+            let remains = left(&came);
+            let known = self.entries.get_mut(&id).expect("checked");
+            known.left = known.left.intersection(&remains).copied().collect();
+            known.parked = parked || (parks && !remains.is_empty());
+            let remains: Vec<_> = remains.into_iter().collect();
+            tell(&mut self.store.index(), entry.key, &remains, self.now);
+        }
+    }
+
+    fn withdraw(&mut self, which: u8) {
+        let held: BTreeSet<_> = self.hands.iter().flat_map(|(_, entries)| entries).map(|entry| entry.key).collect();
+        let may = |known: &&mut Known| {
+            known.fate == Fate::Kept && known.key.is_some_and(|key| !held.contains(&key)) && !known.left.is_empty()
+        };
+        let mut known: Vec<_> = self.entries.values_mut().filter(may).collect();
+        let count = known.len().max(1);
+        if let Some(known) = known.get_mut(usize::from(which) % count) {
+            let Some(key) = known.key else { return };
+            known.left.clear();
+            self.store.index().withdraw(key);
+        }
+    }
+
+    fn lose(&mut self) {
+        let mut index = self.store.index();
+        self.lost += std::mem::take(&mut index.lost);
+    }
+
+    fn crash(&mut self) -> Result<(), TestCaseError> {
+        self.disk.crash(self.percent.into());
+        self.reopen()
+    }
+
+    fn reopen(&mut self) -> Result<(), TestCaseError> {
+        self.lives += 1;
+        self.hands.clear();
+        self.waiting.clear();
+        for known in self.entries.values_mut() {
+            known.key = None;
+            known.parked = false;
+            if known.fate == Fate::Refused {
+                known.fate = Fate::Open;
+            }
+        }
+        let (store, lost) = open(&self.disk, self.now, self.start())?;
+        self.store = store;
+        if self.disk.has_crashed() {
+            return self.crash();
+        }
+        self.lost += lost;
+        self.store.index().lost = 0;
+        Ok(())
+    }
+
+    fn start(&self) -> u64 {
+        (self.next << 32 | self.lives).wrapping_mul(0x1234_5678_9abc_def1)
+    }
+
+    fn restart(&mut self) -> Result<(), TestCaseError> {
+        self.commit()?;
+        if self.disk.has_crashed() {
+            return Ok(());
+        }
+        self.store.retire(self.now);
+        let _ = self.store.checkpoint(self.now);
+        if self.disk.has_crashed() {
+            return Ok(());
+        }
+        self.lose();
+        // The process ends, the machine does not.
+        self.reopen()
+    }
+
+    /// With a good disk, everything that was promised comes, and nothing is left over.
+    fn end(&mut self) -> Result<(), TestCaseError> {
+        self.disk.heal();
+        self.commit()?;
+        self.percent = 50;
+        self.crash()?;
+        for _ in 0..400 {
+            self.store.index().retry();
+            self.next_wave(500)?;
+            self.settle(|index, key, _, now| index.done(key.seq, now), |_| BTreeSet::new(), false);
+            let index = self.store.index();
+            if index.sums.entries == 0 && !index.has_ready() {
+                break;
+            }
+        }
+        self.lose();
+        let missing: Vec<_> =
+            self.entries.iter().filter(|(_, known)| known.fate == Fate::Kept && !known.left.is_empty()).collect();
+        let events: usize = missing.iter().map(|(_, known)| known.left.len()).sum();
+        if self.flipped {
+            hold!(events as u64 <= self.lost, "{events} events are gone, {} are counted: {missing:?}", self.lost);
+        } else {
+            hold!(missing.is_empty(), "lost: {missing:?}");
+            hold!(self.lost == 0, "{} events are counted as lost, and none is", self.lost);
+        }
+        let _ = self.store.tidy(self.now);
+        let index = self.store.index();
+        hold!(index.sums == Default::default(), "left over: {:?}", index.sums);
+        hold!(index.streams.iter().all(|stream| stream.sums == Default::default()), "streams are left over");
+        hold!(index.partial.is_empty(), "left over: {:?}", index.partial);
+        hold!(index.segments.len() <= 1, "{} files are left over", index.segments.len());
+        let sizes: u64 = index.segments.values().map(|segment| segment.size).sum();
+        hold!(index.disk == sizes && index.queued == 0, "{} is not {sizes}", index.disk);
+        Ok(())
+    }
+}
+
+fn keeps(schedule: &Schedule, planted: Option<Planted>) -> Result<(), TestCaseError> {
+    let mut world = World::new(schedule, planted)?;
+    for step in &schedule.steps {
+        world.run(step)?;
+    }
+    world.end()
+}
+
+fn config(cases: u32, start: u64) -> Config {
+    Config { cases, rng_seed: RngSeed::Fixed(start), failure_persistence: None, ..Config::default() }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_was_acknowledged_survives_any_schedule() {
+    let cases = variable("KLAMM_CRASH_MODEL").unwrap_or(10_000) as u32;
+    let fixed = if variable("KLAMM_CRASH_MODEL").is_some() { Uuid::now_v7().as_u64_pair().1 } else { 1 };
+    let start = variable("KLAMM_CRASH_START").unwrap_or(fixed);
+    println!("{cases} schedules from KLAMM_CRASH_START={start}");
+    let mut runner = TestRunner::new(config(cases, start));
+    if let Err(error) = runner.run(&schedule(), |schedule| keeps(&schedule, None)) {
+        panic!("KLAMM_CRASH_START={start}: {error}");
+    }
+}
+
+/// After how many schedules the model finds the bug.
+fn found_after(planted: Planted) -> u32 {
+    let mut runner = TestRunner::new(Config { max_shrink_iters: 0, ..config(2_000, 7) });
+    let ran = std::cell::Cell::new(0);
+    let result = runner.run(&schedule(), |schedule| {
+        ran.set(ran.get() + 1);
+        keeps(&schedule, Some(planted))
+    });
+    assert!(matches!(result, Err(TestError::Fail(..))), "{planted:?} is not found");
+    ran.get()
+}
+
+#[test]
+fn the_model_finds_a_missing_sync_of_a_file_and_of_the_directory() {
+    for planted in [Planted::NoSync, Planted::NoDirectorySync] {
+        let schedules = found_after(planted);
+        println!("{planted:?} is found by schedule {schedules}");
+        assert!(schedules < 500, "{planted:?}: {schedules}");
+    }
+}
