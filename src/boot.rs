@@ -1,5 +1,6 @@
 //! The composition root: from the config to components to tasks. The only place that builds things.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,11 +14,13 @@ use tracing::{error, info, warn};
 use crate::admin::{self, Rates, note_reload};
 use crate::config::live::{self, Live, Pace};
 use crate::config::{self, Cluster, Config, Listen};
-use crate::event::TopicName;
+use crate::event::{ClientId, TopicName};
 use crate::http::front::Front;
 use crate::http::layers::{Edge, peer};
 use crate::http::listener::{self, ConnEvent, Listener, Refusal, Timer};
 use crate::http::{app, measure};
+use crate::ingest::spooling::book::Book;
+use crate::ingest::spooling::{Spooling, drain, letters};
 use crate::ingest::{Gateway, Rules};
 use crate::shutdown::Phase;
 use crate::stages::admission::Budget;
@@ -26,11 +29,18 @@ use crate::stages::produce::catalog::{Catalog, Create, Scout};
 use crate::stages::produce::context::Ears;
 use crate::stages::produce::kafka::Kafka;
 use crate::stages::produce::options::Options;
+use crate::stages::produce::statistics::Board;
+use crate::stages::produce::supervisor::Mends;
+use crate::stages::spool::{Recovered, Settings, Spool, Waiting};
 use crate::tasks::{OnEnd, Tasks};
 use crate::telemetry::{AccessLog, ConnectionEvent, LogHandle, Metrics, access};
+use crate::units::ByteSize;
 
+mod empty;
 mod scrape;
 mod stop;
+
+pub use empty::empty;
 
 /// How many connections the admin listener takes.
 const ADMIN_CONNECTIONS: u32 = 512;
@@ -71,6 +81,14 @@ pub enum Error {
         cluster: String,
         /// librdkafka's word.
         source: rdkafka::error::KafkaError,
+    },
+    /// The spool cannot be opened.
+    #[error("spool.dir: {}: {source}", dir.display())]
+    Spool {
+        /// Where it should be.
+        dir: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
     },
     /// The config names no cluster; validation does not let this through.
     #[error("kafka: no cluster is configured")]
@@ -121,36 +139,16 @@ impl Running {
 pub fn start(start: Start) -> Result<Running, Error> {
     let Start { live, logs, access: style, create, ready_file } = start;
     let config = live.current();
-    let (name, cluster) = config.kafka.iter().next().ok_or(Error::NoCluster)?;
-    let kafka_error = |source| Error::Kafka { cluster: name.clone(), source };
-
     let metrics = Metrics::new(config.metrics.pairs);
     metrics.fixed.build_info(env!("CARGO_PKG_VERSION"), &rdkafka::util::get_rdkafka_version().1);
     metrics.fixed.reloaded(Some(since_epoch()));
     let access = AccessLog::new(mode(&config), style, metrics.fixed.log_suppressed.clone());
     let access = Arc::new(access);
 
-    let options = Options { cluster: cluster.clone(), budget: config.budget.total.get() };
-    let ears = Ears::default();
-    let kafka = Arc::new(Kafka::new(options.clone(), ears.clone()).map_err(kafka_error)?);
-    let Ears { health, board, .. } = ears;
-    let scout = Arc::new(Scout::new(&options, Arc::clone(&health), create).map_err(kafka_error)?);
-    let catalog = Catalog::new(Arc::clone(&scout), cluster.metadata_refresh.get());
-    warn_if_unsafe(name, cluster);
-
     let (phase, phases) = watch::channel(Phase::Serving);
-    let gateway = Arc::new(Gateway {
-        rules: ArcSwap::from_pointee(Rules::new(Arc::clone(&config), None)),
-        budget: Budget::new(&config.budget),
-        sink: Arc::clone(&kafka) as _,
-        replies: Arc::default(),
-        catalog: Arc::clone(&catalog),
-        health: Arc::clone(&health),
-        metrics: Arc::clone(&metrics),
-        phase: phases.clone(),
-        clock: Clock::starting_at(Instant::now()),
-    });
-    scrape::install(&gateway, &board);
+    let Core { gateway, kafka, scout, board, mends } = Core::new(&config, &metrics, create, phases)?;
+    let (health, catalog) = (Arc::clone(&gateway.health), Arc::clone(&gateway.catalog));
+    scrape::install(&gateway, &board, &mends);
 
     let mut tasks = Tasks::default();
     let app = app::App::new(Arc::clone(&gateway), Arc::clone(&access));
@@ -164,8 +162,14 @@ pub fn start(start: Start) -> Result<Running, Error> {
     }
     info!(%ingest, %admin, version = env!("CARGO_PKG_VERSION"), "klamm serves");
 
+    if let Some(spooling) = &gateway.spooling {
+        let (app, bytes) = (Arc::clone(&gateway), config.drain_bytes());
+        tasks.spawn("spool-drain", OnEnd::Shutdown, drain::run(Arc::clone(&app), Arc::clone(spooling), bytes));
+        tasks.spawn("dead-letters", OnEnd::Shutdown, letters::watch(app, Arc::clone(spooling)));
+    }
     let replies = Arc::clone(&gateway.replies);
     tasks.spawn("replies", OnEnd::Shutdown, async move { replies.tell().await });
+    tasks.spawn("producer-supervisor", OnEnd::Shutdown, Arc::clone(&kafka).supervise());
     tasks.spawn("kafka-health", OnEnd::Shutdown, health.watch(scout));
     tasks.spawn("topic-refresh", OnEnd::Shutdown, catalog.keep_fresh(exact_topics(&config)));
     tasks.spawn("tidy", OnEnd::Shutdown, tidy(Arc::clone(&metrics), Arc::clone(&access)));
@@ -173,6 +177,86 @@ pub fn start(start: Start) -> Result<Running, Error> {
     tasks.spawn("config-apply", OnEnd::Shutdown, apply(Arc::clone(&live), Arc::clone(&gateway), access, logs));
     tasks.spawn("config-watch", OnEnd::Ignore, watch_config(Arc::clone(&live), metrics));
     Ok(Running { ingest, admin, gateway, live, kafka, requests, phase, servers: [ingest_server, admin_server], tasks })
+}
+
+/// The path of events, without the listeners in front of it.
+struct Core {
+    gateway: Arc<Gateway>,
+    kafka: Arc<Kafka>,
+    scout: Arc<Scout>,
+    board: Arc<Board>,
+    mends: Arc<Mends>,
+}
+
+impl Core {
+    fn new(
+        config: &Arc<Config>,
+        metrics: &Arc<Metrics>,
+        create: Option<Create>,
+        phase: watch::Receiver<Phase>,
+    ) -> Result<Self, Error> {
+        let (name, cluster) = config.kafka.iter().next().ok_or(Error::NoCluster)?;
+        let kafka_error = |source| Error::Kafka { cluster: name.clone(), source };
+        let options = Options { cluster: cluster.clone(), budget: config.budget.total.get() };
+        let ears = Ears::default();
+        let kafka = Arc::new(Kafka::new(options.clone(), ears.clone()).map_err(kafka_error)?);
+        let Ears { health, board, backlog, mends, .. } = ears;
+        let scout = Arc::new(Scout::new(&options, Arc::clone(&health), create).map_err(kafka_error)?);
+        warn_if_unsafe(name, cluster);
+        let gateway = Arc::new(Gateway {
+            rules: ArcSwap::from_pointee(Rules::new(Arc::clone(config), None)),
+            budget: Budget::new(&budget(config)),
+            sink: Arc::clone(&kafka) as _,
+            replies: Arc::default(),
+            spooling: open_spool(config, metrics)?,
+            catalog: Catalog::new(Arc::clone(&scout), cluster.metadata_refresh.get()),
+            health,
+            backlog,
+            metrics: Arc::clone(metrics),
+            phase,
+            clock: Clock::starting_at(Instant::now()),
+        });
+        Ok(Self { gateway, kafka, scout, board, mends })
+    }
+}
+
+/// The budget of requests.
+fn budget(config: &Config) -> config::Budget {
+    let total = config.budget.total.get() - config.drain_bytes();
+    config::Budget { total: ByteSize::bytes(total), ..config.budget.clone() }
+}
+
+/// The spool, where the config has one, with what it held counted.
+fn open_spool(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Spooling>>, Error> {
+    if !config.spool.is_on() {
+        return Ok(None);
+    }
+    let dir = &config.spool.dir;
+    let book = Book::default();
+    let mut streams: HashMap<ClientId, HashMap<TopicName, u64>> = HashMap::new();
+    let mut seen = |waiting: &Waiting<'_>| {
+        book.recover(waiting.request, waiting.client, waiting.topic, waiting.events);
+        // No name is copied for an entry of a stream that was met before.
+        match streams.get_mut(waiting.client).and_then(|topics| topics.get_mut(waiting.topic)) {
+            Some(events) => *events += u64::from(waiting.events),
+            None => {
+                let topics = streams.entry(waiting.client.clone()).or_default();
+                topics.insert(waiting.topic.clone(), waiting.events.into());
+            }
+        }
+    };
+    let sync = metrics.fixed.spool_sync.clone();
+    let settings = Settings { synced: Arc::new(move |took| sync.record(took)), ..Settings::of(&config.spool) };
+    let opened = Spool::open(settings, &mut seen);
+    let (store, recovered) = opened.map_err(|source| Error::Spool { dir: dir.clone(), source })?;
+    for (client, topics) in &streams {
+        for (topic, events) in topics {
+            metrics.pair(client, topic).recovered(*events);
+        }
+    }
+    let Recovered { entries, events, bytes, quarantined, lost } = recovered;
+    info!(dir = %dir.display(), entries, events, bytes, quarantined, lost, "spool opened");
+    Ok(Some(Spooling::new(store, book)))
 }
 
 type Served = (Listen, JoinHandle<usize>);

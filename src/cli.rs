@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand. Parses, runs, maps errors to exit codes; holds no logic of the gateway.
 //!
-//! Exit codes: 0 ok, 1 failure, 2 wrong usage, 78 (`EX_CONFIG` of sysexits.h) faulty configuration.
+//! Exit codes: 0 ok, 1 failure, 2 wrong usage, 75 (`EX_TEMPFAIL` of sysexits.h) a spool that is not empty yet, 78 (`EX_CONFIG` of sysexits.h) faulty configuration.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ mod config;
 mod dev;
 pub mod keys;
 mod serve;
+mod spool;
 mod version;
 
 /// HTTP ingest gateway for Apache Kafka.
@@ -34,7 +35,7 @@ Examples:
   klamm keys new --client shop              a key for a client, and the lines for the file
   klamm check --config klamm.yaml           all faults at once, without Kafka
 
-Exit codes: 0 ok, 1 failure, 2 wrong usage, 78 faulty configuration.";
+Exit codes: 0 ok, 1 failure, 2 wrong usage, 75 a spool is not empty yet, 78 faulty configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -43,6 +44,7 @@ enum Command {
     Check(check::Check),
     Config(config::Config),
     Keys(keys::Keys),
+    Spool(spool::Spool),
     Version(version::Version),
     Completions(completions::Completions),
 }
@@ -95,6 +97,7 @@ impl Command {
             Command::Check(check) => check.run(out),
             Command::Config(config) => config.run(out),
             Command::Keys(keys) => keys.run(out),
+            Command::Spool(spool) => spool.run(out),
             Command::Version(version) => version.run(out),
             Command::Completions(completions) => completions.run(out),
         }

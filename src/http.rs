@@ -22,6 +22,7 @@ pub mod listener;
 pub mod measure;
 pub mod openapi;
 pub mod problem;
+mod requests;
 pub mod routes;
 mod topics;
 

@@ -52,6 +52,8 @@ pub enum Reject {
         /// As asked for.
         topic: String,
     },
+    /// See [`Code::UnknownRequest`].
+    UnknownRequest,
     /// See [`Code::NotFound`].
     NotFound,
     /// See [`Code::MethodNotAllowed`].
@@ -174,7 +176,16 @@ pub enum Reject {
         detail: Cow<'static, str>,
         /// Every event, in runs; empty where nothing was handed to the producer.
         failures: Vec<Failure>,
+        /// When Kafka may be back, or the queue shorter: an estimate.
+        retry_after: Duration,
     },
+    /// See [`Code::SpoolFull`].
+    SpoolFull {
+        /// Of what there is no more.
+        what: Room,
+    },
+    /// See [`Code::SpoolFailed`].
+    SpoolFailed,
     /// See [`Code::Draining`].
     Draining,
     /// See [`Code::OutcomeUnknown`].
@@ -184,6 +195,19 @@ pub enum Reject {
         /// How many events the request holds.
         of: usize,
     },
+}
+
+/// What of the spool is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// All of it, or the disk under it.
+    Total,
+    /// The client's share.
+    Client,
+    /// The topic's share.
+    Topic,
+    /// The time that events may wait.
+    Age,
 }
 
 /// Which size of a body is over its limit.
@@ -204,6 +228,7 @@ impl Reject {
             Reject::Unauthenticated => Code::Unauthenticated,
             Reject::ForbiddenTopic { .. } => Code::ForbiddenTopic,
             Reject::UnknownTopic { .. } => Code::UnknownTopic,
+            Reject::UnknownRequest => Code::UnknownRequest,
             Reject::NotFound => Code::NotFound,
             Reject::MethodNotAllowed => Code::MethodNotAllowed,
             Reject::BodyTimeout { .. } => Code::BodyTimeout,
@@ -227,6 +252,8 @@ impl Reject {
             Reject::KafkaRejected { .. } => Code::KafkaRejected,
             Reject::Overloaded => Code::Overloaded,
             Reject::KafkaUnavailable { .. } => Code::KafkaUnavailable,
+            Reject::SpoolFull { .. } => Code::SpoolFull,
+            Reject::SpoolFailed => Code::SpoolFailed,
             Reject::Draining => Code::Draining,
             Reject::OutcomeUnknown { .. } => Code::OutcomeUnknown,
         }
@@ -238,6 +265,7 @@ impl Reject {
             Reject::Unauthenticated => "send a valid key as `Authorization: Bearer <key>` or `X-Api-Key: <key>`".into(),
             Reject::ForbiddenTopic { topic } => format!("topic `{topic}` is not among the topics of this client"),
             Reject::UnknownTopic { topic } => format!("topic `{topic}` does not exist"),
+            Reject::UnknownRequest => "of this client, with events that the spool took, and not too long ago".into(),
             Reject::NotFound => "events are POSTed to /v1/topics/{topic}/events".into(),
             Reject::MethodNotAllowed => "see the Allow header for the methods of this path".into(),
             Reject::BodyTimeout { limit, idle: true } => {
@@ -286,6 +314,14 @@ impl Reject {
             Reject::KafkaRejected { of, .. } => format!("none of {of} events was written"),
             Reject::Overloaded => "too many bytes still wait for Kafka".into(),
             Reject::KafkaUnavailable { detail, .. } => detail.clone().into_owned(),
+            Reject::SpoolFull { what } => match what {
+                Room::Total => "the spool's disk space is used up",
+                Room::Client => "this client's share of the spool is used up",
+                Room::Topic => "this topic's share of the spool is used up",
+                Room::Age => "this client's oldest event for the topic has waited too long already",
+            }
+            .into(),
+            Reject::SpoolFailed => "the events could not be written to disk".into(),
             Reject::Draining => "this instance is stopping; another one will answer".into(),
             Reject::OutcomeUnknown { of, .. } => {
                 format!("Kafka did not confirm all of {of} events in time; sending them again may double some")
@@ -296,9 +332,12 @@ impl Reject {
     /// When to come back, for the refusals that say so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Reject::RateLimited { retry_after, .. } => Some(*retry_after),
+            Reject::RateLimited { retry_after, .. } | Reject::KafkaUnavailable { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Reject::ShareExhausted | Reject::Overloaded | Reject::Draining => Some(Duration::from_secs(1)),
-            Reject::KafkaUnavailable { .. } => Some(Duration::from_secs(5)),
+            Reject::SpoolFailed => Some(Duration::from_secs(1)),
+            Reject::SpoolFull { .. } => Some(Duration::from_secs(5)),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info_span};
@@ -66,6 +67,11 @@ impl Drop for Ended {
             self.ended();
         }
     }
+}
+
+/// As [`detach`], from a thread outside of `runtime`.
+pub fn detach_on(runtime: &Handle, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    runtime.spawn(task.instrument(info_span!("task", name)));
 }
 
 /// Runs a short task that nobody waits for and whose end means nothing.

@@ -59,12 +59,14 @@ fn checks(app: &App) -> [Check; 3] {
     let health = &app.gateway.health;
     let phase = *app.gateway.phase.borrow();
     let reload = app.live.status();
+    let spooling = app.gateway.is_spooling();
     [
         Check {
             name: "kafka",
-            passed: health.is_up(),
+            passed: health.is_up() || spooling,
             detail: match (health.is_up(), health.has_met()) {
                 (true, _) => "answers",
+                (false, _) if spooling => "kafka down, spooling",
                 (false, true) => "no broker answers",
                 (false, false) => "has not answered since the start",
             },

@@ -43,7 +43,9 @@ impl Running {
 
         self.phase.send_replace(Phase::Draining);
         let deadline = Instant::now() + shutdown.flush.get();
-        while (self.requests.count() > 0 || self.gateway.sink.waiting().requests > 0) && Instant::now() < deadline {
+        while (self.requests.count() > 0 || self.gateway.sink.waiting().requests > 0 || self.drains())
+            && Instant::now() < deadline
+        {
             tokio::time::sleep(LOOK).await;
         }
 
@@ -58,11 +60,43 @@ impl Running {
                 Ok(Err(_)) | Err(_) => warn!("connections were cut"),
             }
         }
+        if let Some(spooling) = &self.gateway.spooling {
+            let store = Arc::clone(&spooling.store);
+            // It says itself what goes wrong; what is on disk stays there.
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
         self.say_totals(left)
     }
 
-    /// What is left after the deadline; it is settled as failed or unknown then.
+    /// Whether the spool still gets emptier.
+    fn drains(&self) -> bool {
+        self.gateway.spooling.as_ref().is_some_and(|spooling| {
+            let state = spooling.store.state();
+            state.events > state.parked && self.gateway.health.is_up()
+        })
+    }
+
+    /// What is left after the deadline, and does not go to the spool; it is settled as failed or unknown then.
     async fn flush(&self, deadline: Instant) -> Waiting {
+        if let Some(spooling) = &self.gateway.spooling {
+            spooling.halt();
+        }
+        let before = Totals::of(self);
+        let left = self.flush_producers(deadline).await;
+        if self.gateway.spooling.is_none() {
+            return left;
+        }
+        // What came back is on its way to the disk.
+        let patience = Instant::now() + GOODBYE;
+        while (Totals::of(self).open() > 0 || self.requests.count() > 0) && Instant::now() < patience {
+            tokio::time::sleep(LOOK).await;
+        }
+        let now = Totals::of(self);
+        let events = now.failed + now.unknown + now.open() - before.failed - before.unknown;
+        Waiting { requests: if events > 0 { left.requests } else { 0 }, events: events as usize }
+    }
+
+    async fn flush_producers(&self, deadline: Instant) -> Waiting {
         let kafka = Arc::clone(&self.kafka);
         let flushed = tokio::task::spawn_blocking(move || {
             let left = kafka.flush(deadline);
@@ -73,27 +107,65 @@ impl Running {
     }
 
     fn say_totals(&self, left: Waiting) -> bool {
-        let pairs = self.gateway.metrics.pairs();
-        let snapshots: Vec<_> = pairs.iter().map(|pair| pair.snapshot()).collect();
-        let received: u64 = snapshots.iter().map(|snapshot| snapshot.received).sum();
-        let [acked, rejected, failed, unknown] =
-            Outcome::ALL.map(|outcome| snapshots.iter().map(|snapshot| snapshot.outcome(outcome)).sum::<u64>());
+        let Totals { received, recovered, acked, rejected, failed, unknown, spooled } = Totals::of(self);
         let clean = left.events == 0;
-        if clean {
-            info!(received, acked, rejected, failed, unknown, "klamm stopped");
-        } else {
+        if !clean {
             let Waiting { requests, events } = left;
             error!(
                 requests,
                 events,
                 received,
+                recovered,
                 acked,
                 rejected,
                 failed,
                 unknown,
+                spooled,
                 "klamm stopped: some events were not delivered in time"
             );
+        } else if spooled > 0 {
+            info!(
+                received,
+                recovered, acked, rejected, failed, unknown, spooled, "klamm stopped: the spooled events stay on disk"
+            );
+        } else {
+            info!(received, recovered, acked, rejected, failed, unknown, spooled, "klamm stopped");
         }
         clean
+    }
+}
+
+/// The counters of all clients and topics.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    received: u64,
+    recovered: u64,
+    acked: u64,
+    rejected: u64,
+    failed: u64,
+    unknown: u64,
+    spooled: u64,
+}
+
+impl Totals {
+    fn of(running: &Running) -> Self {
+        let mut totals = Self::default();
+        for pair in running.gateway.metrics.pairs() {
+            let now = pair.snapshot();
+            totals.received += now.received;
+            totals.recovered += now.recovered;
+            totals.acked += now.outcome(Outcome::Acked);
+            totals.rejected += now.outcome(Outcome::Rejected);
+            totals.failed += now.outcome(Outcome::Failed);
+            totals.unknown += now.outcome(Outcome::Unknown);
+            totals.spooled += now.spooled;
+        }
+        totals
+    }
+
+    /// Events without an outcome that the spool does not have.
+    fn open(&self) -> u64 {
+        let closed = self.acked + self.rejected + self.failed + self.unknown + self.spooled;
+        (self.received + self.recovered).saturating_sub(closed)
     }
 }

@@ -47,7 +47,7 @@ impl Serve {
     }
 }
 
-fn style(format: LogFormat) -> LogStyle {
+pub(super) fn style(format: LogFormat) -> LogStyle {
     match format {
         LogFormat::Pretty => LogStyle::Pretty,
         LogFormat::Json => LogStyle::Json,

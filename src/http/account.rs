@@ -13,7 +13,7 @@ use super::app::{App, Open};
 use super::layers::ids::Ids;
 use crate::ingest::Refused;
 use crate::ingest::accept::Sent;
-use crate::ingest::outcome::{Accepted, Receipt};
+use crate::ingest::outcome::{Accepted, Kind, Receipt};
 use crate::ingest::rules::Client;
 use crate::reject::{Code, Reject};
 use crate::telemetry::{AccessLog, Entry, Pair, RequestResult};
@@ -90,15 +90,16 @@ impl<'a> Account<'a> {
     pub(super) fn close(&mut self, result: &Result<Accepted, Answered>) {
         self.closed = true;
         match result {
-            Ok(accepted) if accepted.failures.is_empty() => {
-                self.pair.request(RequestResult::Ok);
-                if self.access.wants_successes() {
-                    self.log(StatusCode::OK.as_u16(), None, &accepted.receipts);
-                }
-            }
             Ok(accepted) => {
-                self.pair.request(RequestResult::Partial);
-                self.log(StatusCode::MULTI_STATUS.as_u16(), None, &accepted.receipts);
+                let (result, status) = match accepted.kind() {
+                    Kind::Acked => (RequestResult::Ok, StatusCode::OK),
+                    Kind::Spooled => (RequestResult::Spooled, StatusCode::ACCEPTED),
+                    Kind::Mixed => (RequestResult::Partial, StatusCode::MULTI_STATUS),
+                };
+                self.pair.request(result);
+                if result == RequestResult::Partial || self.access.wants_successes() {
+                    self.log(status.as_u16(), None, &accepted.receipts);
+                }
             }
             Err(Answered::Refused(reject)) => self.count(reject),
             Err(Answered::Aborted) => self.aborted(),

@@ -1,4 +1,4 @@
-//! Answers to requests to produce: 200 and 207 with their receipts, refusals with their quotas.
+//! Answers to requests to produce: 200, 202 and 207 with their receipts, refusals with their quotas.
 
 use std::sync::Arc;
 
@@ -10,13 +10,14 @@ use serde::{Serialize, Serializer};
 use super::body;
 use super::problem::{self, Run};
 use crate::event::RequestId;
-use crate::ingest::outcome::{Accepted, Receipt};
+use crate::ingest::outcome::{Accepted, Kind, Receipt};
 use crate::ingest::rules::Client;
 use crate::ingest::{Gateway, Refused};
 use crate::reject::Reject;
 use crate::stages::limit::{Nanos, ratelimit};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Why a request to produce has no receipts.
@@ -75,13 +76,22 @@ pub(super) fn quotas(client: &Client, now: Nanos, response: &mut Response) {
 }
 
 fn accepted_response(accepted: &Accepted, request: RequestId) -> Response {
-    let status = if accepted.failures.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let kind = accepted.kind();
+    let status = match kind {
+        Kind::Acked => StatusCode::OK,
+        Kind::Spooled => StatusCode::ACCEPTED,
+        Kind::Mixed => StatusCode::MULTI_STATUS,
+    };
     let failures: Vec<Run<'_>> = accepted.failures.iter().map(Run::from).collect();
+    let spooled = &accepted.spooled;
+    let waiting = || spooled.iter().map(|&(index, count)| Waiting { index, count }).collect();
     let answer = Answer {
         topic: accepted.topic.as_str(),
         accepted: accepted.accepted,
+        spooled: (!spooled.is_empty()).then(|| spooled.iter().map(|(_, count)| *count as usize).sum()),
         request_id: request,
-        receipts: (!accepted.minimal).then_some(Rows(&accepted.receipts)),
+        receipts: (!accepted.minimal && kind != Kind::Spooled).then_some(Rows(&accepted.receipts)),
+        waiting: (kind == Kind::Mixed && !spooled.is_empty()).then(waiting),
         failures: (!failures.is_empty()).then_some(failures),
     };
     let mut json = Vec::with_capacity(256);
@@ -89,7 +99,16 @@ fn accepted_response(accepted: &Accepted, request: RequestId) -> Response {
     let _ = serde_json::to_writer(&mut json, &answer);
     let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if !spooled.is_empty() {
+        if let Ok(location) = HeaderValue::try_from(format!("/v1/requests/{request}")) {
+            headers.insert(header::LOCATION, location);
+        }
+        if accepted.asked {
+            headers.insert(APPLIED, HeaderValue::from_static("respond-async"));
+        }
+    }
     response
 }
 
@@ -97,11 +116,22 @@ fn accepted_response(accepted: &Accepted, request: RequestId) -> Response {
 struct Answer<'a> {
     topic: &'a str,
     accepted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spooled: Option<usize>,
     request_id: RequestId,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipts: Option<Rows<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Vec<Waiting>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failures: Option<Vec<Run<'a>>>,
+}
+
+/// A run of events on disk.
+#[derive(Serialize)]
+struct Waiting {
+    index: u32,
+    count: u32,
 }
 
 struct Rows<'a>(&'a [Receipt]);

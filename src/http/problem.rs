@@ -98,6 +98,7 @@ fn set_headers(reject: &Reject, headers: &mut HeaderMap) {
         }
         Reject::ForbiddenTopic { .. }
         | Reject::UnknownTopic { .. }
+        | Reject::UnknownRequest
         | Reject::NotFound
         | Reject::MethodNotAllowed
         | Reject::TooLarge { .. }
@@ -118,6 +119,8 @@ fn set_headers(reject: &Reject, headers: &mut HeaderMap) {
         | Reject::KafkaRejected { .. }
         | Reject::Overloaded
         | Reject::KafkaUnavailable { .. }
+        | Reject::SpoolFull { .. }
+        | Reject::SpoolFailed
         | Reject::OutcomeUnknown { .. } => {}
     }
 }

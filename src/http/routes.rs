@@ -13,7 +13,8 @@ use super::answer::{self, Answered};
 use super::app::App;
 use super::body::{self, read_capped};
 use super::layers::ids::Ids;
-use super::{layers, openapi, topics};
+use super::{layers, openapi, requests, topics};
+use crate::event::RequestId;
 use crate::ingest::Gateway;
 use crate::ingest::accept::accept;
 use crate::ingest::gate::{Asked, gate};
@@ -25,6 +26,7 @@ pub fn routes(app: App) -> Router {
         .route("/v1/topics", get(topics::list))
         .route("/v1/topics/{topic}", get(topics::show))
         .route("/v1/topics/{topic}/events", post(produce_by_router))
+        .route("/v1/requests/{id}", get(requests::show))
         .route("/openapi.json", get(openapi::show))
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
@@ -50,7 +52,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let mut account = Account::open(app, ids, topic);
-    let result = walk(&app.gateway, topic, head, body, &mut account).await;
+    let result = walk(&app.gateway, ids.own, topic, head, body, &mut account).await;
     account.close(&result);
     answer::render(result, account.client(), &app.gateway, ids.own)
 }
@@ -58,6 +60,7 @@ where
 /// The path of the request's events.
 async fn walk<B>(
     app: &Gateway,
+    request: RequestId,
     topic: &str,
     head: &Parts,
     body: B,
@@ -75,7 +78,7 @@ where
         total: pass.config.ingest.body_timeout.get(),
     };
     let body = read_capped(body, limits, |bytes| pass.permit.grow(bytes)).await?;
-    let sent = accept(app, pass, body)?;
+    let sent = accept(app, pass, request, body)?;
     account.sent(&sent);
     Ok(outcome(app, sent).await?)
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::answer;
 use super::app::App;
 use super::problem::Refused;
-use crate::config::{Decision, Topic};
+use crate::config::{Ack, Decision, OnOutage, Topic};
 use crate::event::TopicName;
 use crate::ingest::gate::{unwritable, writable};
 use crate::ingest::rules::{Client, Rules};
@@ -32,6 +32,8 @@ struct Shown<'a> {
     max_event_bytes: u64,
     tombstones: bool,
     partition: bool,
+    ack: Ack,
+    on_outage: OnOutage,
     #[serde(skip_serializing_if = "Option::is_none")]
     partitions: Option<i32>,
 }
@@ -53,6 +55,8 @@ impl<'a> Shown<'a> {
             max_event_bytes: known.map_or(max_event, |known| known.max_event(max_event)),
             tombstones: topic.tombstones == Decision::Allow,
             partition: topic.partition == Decision::Allow,
+            ack: topic.ack,
+            on_outage: topic.on_outage,
             partitions: known.map(|known| known.partitions),
         }
     }
@@ -97,8 +101,8 @@ pub(super) async fn show(
     answered(&app, &client, response)
 }
 
-/// Who asks; that costs one request of its quota.
-fn admitted(app: &App, rules: &Rules, headers: &HeaderMap) -> Result<Arc<Client>, Box<Response>> {
+/// Who asks; that costs one request of its quota. Not for posts of events, which the gate looks at.
+pub(super) fn admitted(app: &App, rules: &Rules, headers: &HeaderMap) -> Result<Arc<Client>, Box<Response>> {
     let client = app.gateway.identify(rules, headers).map_err(|refused| {
         refused.pair.refused(refused.reject.code());
         Box::new(Refused(refused.reject).into_response())
@@ -136,10 +140,10 @@ fn own(client: &Client, topics: &Topics) -> BTreeMap<String, Arc<Policy>> {
 
 async fn known(app: &App, name: &str) -> Result<Known, Reject> {
     let topic = TopicName::from(name);
-    app.gateway.catalog.find(&topic).await.map_err(|refusal| unwritable(&refusal, &topic))
+    app.gateway.catalog.find(&topic).await.map_err(|refusal| unwritable(&app.gateway, &refusal, &topic))
 }
 
-fn answered(app: &App, client: &Arc<Client>, mut response: Response) -> Response {
+pub(super) fn answered(app: &App, client: &Arc<Client>, mut response: Response) -> Response {
     answer::quotas(client, app.gateway.now(), &mut response);
     response
 }

@@ -2,32 +2,39 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::forecast::lane_of;
 use super::gate::Pass;
+use super::replies::Word;
+use super::request::Prefer;
 use super::settlement::Settlement;
+use super::spooling::custody::Custody;
+use super::spooling::{self, Parcel, Resort, Spooling};
 use super::tally::Tally;
-use super::{Gateway, Refused};
-use crate::event::{Batch, TopicName};
+use super::{Gateway, Refused, ids};
+use crate::event::{Batch, RequestId, TopicName};
 use crate::reject::{Fault, Reject};
+use crate::stages::admission::Permit;
 use crate::stages::decode::{decode, inflate};
+use crate::stages::limit::{Charge, Quota};
 use crate::stages::produce::options::EVENT_OVERHEAD;
-use crate::stages::produce::{Fates, Lane, Ticket};
+use crate::stages::produce::{Fates, Ticket};
 use crate::stages::route::key;
+use crate::stages::spool::Receipt;
 use crate::stages::validate::{self, Known};
+use crate::tasks::detach;
 use crate::telemetry::Outcome;
 
-/// A request whose good events are with the producer.
+/// A request whose good events are with the producer, or with the spool.
 pub struct Sent {
     /// Where they went.
     pub topic: TopicName,
-    /// Receives every fate once the last is known.
-    pub reply: oneshot::Receiver<Fates>,
-    /// Shows the fates that are known before that.
-    pub ticket: Ticket,
+    /// By which way.
+    pub way: Way,
     /// Which events of the request were sent.
     pub indices: Indices,
     /// The others, skipped.
@@ -38,6 +45,30 @@ pub struct Sent {
     pub wait: Duration,
     /// Whether the caller wants no receipts.
     pub minimal: bool,
+    /// Whether the caller asked for an answer before Kafka's.
+    pub asked: bool,
+}
+
+/// The way of events to Kafka.
+pub enum Way {
+    /// Straight.
+    Kafka {
+        /// Receives every fate once the last is known.
+        reply: oneshot::Receiver<Word>,
+        /// Shows the fates that are known before that.
+        ticket: Ticket,
+        /// Where they may yet go to the spool.
+        custody: Option<Arc<Custody>>,
+    },
+    /// By the spool.
+    Spool {
+        /// Told once they are on disk, or why they are not.
+        kept: oneshot::Receiver<Result<(), Reject>>,
+        /// The request, as the book knows it.
+        request: RequestId,
+        /// Whether the caller waits for Kafka all the same.
+        patient: bool,
+    },
 }
 
 /// Which event of the request stands at which place of what was sent.
@@ -79,17 +110,17 @@ impl Indices {
     }
 }
 
-/// Takes the events of `body` over: from here on their fate is the producer's, not the caller's.
+/// Takes the events of `body` over: from here on their fate is the producer's or the spool's, not the caller's.
 ///
 /// # Errors
 /// Everything of the table that needs the body. Nothing was written then, and every decoded event is counted rejected.
-pub fn accept(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Refused> {
+pub fn accept(app: &Gateway, pass: Pass, request: RequestId, body: Bytes) -> Result<Sent, Refused> {
     let (client, pair) = (Arc::clone(&pass.client), Arc::clone(&pass.pair));
-    take(app, pass, body).map_err(|reject| Refused { reject, client: Some(client), pair })
+    take(app, pass, request, body).map_err(|reject| Refused { reject, client: Some(client), pair })
 }
 
-fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
-    let Pass { config, client, to, policy, wishes, mut permit, pair } = pass;
+fn take(app: &Gateway, pass: Pass, request: RequestId, body: Bytes) -> Result<Sent, Reject> {
+    let Pass { config, client, to, policy, wishes, mut permit, pair, resort, kafka_away } = pass;
     let caps = &config.caps;
 
     let body = inflate(wishes.coding, body, caps, &mut |more| permit.grow(more))?;
@@ -104,6 +135,15 @@ fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
     validate::check(&policy.topic, known, caps, &mut batch)?;
     validate::verdict(&batch, wishes.on_invalid)?;
 
+    // Nothing overtakes events of the same client that wait for the same topic.
+    let queued = app.spooling.as_ref().filter(|spooling| spooling.holds(&client.id, &to.topic));
+    let straight = resort != Resort::Always && !kafka_away && queued.is_none();
+    let key = wishes.idempotency_key.as_deref();
+    let ids = ids::base(request, &client.id, &to.topic, key);
+    if ids::wanted(policy.topic.event_ids, &wishes, resort != Resort::Never || !straight) {
+        ids::stamp(&mut batch, ids);
+    }
+
     // What is held until the last event is settled; so far it was the body, and what it inflated to.
     let cost = batch.held() + EVENT_OVERHEAD * batch.events.len() as u64;
     if let Err(reject) = permit.grow(cost.saturating_sub(permit.held())) {
@@ -112,26 +152,81 @@ fn take(app: &Gateway, pass: Pass, body: Bytes) -> Result<Sent, Reject> {
     }
     permit.release(permit.held() - cost);
 
-    // Order across the change of lane: a heavy client stays one until nothing of it is under way.
-    let lane = if permit.is_heavy() { Lane::Bulk } else { Lane::Express };
     let indices = Indices::of(&batch);
     let faults = std::mem::take(&mut batch.faults);
-    tally.settle(Outcome::Rejected, faults.len());
-    tally.sent();
-    let (caller, reply) = oneshot::channel();
-    let settlement = Settlement {
-        tally,
-        charge,
-        quota: Arc::clone(&client.quota),
-        pair,
-        caller,
-        replies: Arc::clone(&app.replies),
-        began: Instant::now(),
-        _permit: permit,
+    let batch = Arc::new(batch);
+    let parcel = app.spooling.as_ref().filter(|_| resort != Resort::Never || !straight).map(|spooling| {
+        let (client, topic, batch) = (client.id.clone(), to.topic.clone(), Arc::clone(&batch));
+        (spooling, Parcel { client, topic, request, ids, received: SystemTime::now(), batch })
+    });
+    let way = match parcel {
+        Some((spooling, parcel)) if !straight => {
+            let receipt = match spooling.append(&parcel, None, &Fates::default()) {
+                Ok(receipt) => receipt,
+                Err(reject) => {
+                    client.quota.refund(charge);
+                    return Err(reject);
+                }
+            };
+            tally.settle(Outcome::Rejected, faults.len());
+            tally.sent();
+            let (tell, kept) = oneshot::channel();
+            let quota = Arc::clone(&client.quota);
+            let keep = Keep { spooling: Arc::clone(spooling), parcel, tally, charge, quota, tell, _permit: permit };
+            detach("spool-receipt", keep.run(receipt));
+            Way::Spool { kept, request, patient: resort != Resort::Always && !kafka_away }
+        }
+        parcel => {
+            let lane = lane_of(&permit);
+            let custody = parcel.map(|(spooling, parcel)| Custody::new(Arc::clone(spooling), parcel));
+            tally.settle(Outcome::Rejected, faults.len());
+            tally.sent();
+            let (caller, reply) = oneshot::channel();
+            let settlement = Settlement {
+                tally,
+                charge,
+                quota: Arc::clone(&client.quota),
+                pair,
+                caller,
+                replies: Arc::clone(&app.replies),
+                custody: custody.clone(),
+                began: Instant::now(),
+                _permit: permit,
+            };
+            let ticket = app.sink.send(&to, lane, batch, Box::new(settlement));
+            Way::Kafka { reply, ticket, custody }
+        }
     };
-    let ticket = app.sink.send(&to, lane, Arc::new(batch), Box::new(settlement));
 
-    let limit = config.ingest.wait.get();
-    let wait = wishes.prefer.wait.map_or(limit, |wait| wait.min(limit));
-    Ok(Sent { topic: to.topic, reply, ticket, indices, faults, bytes, wait, minimal: wishes.prefer.minimal })
+    let wait = wishes.wait(config.ingest.wait.get());
+    let Prefer { minimal, respond_async: asked, .. } = wishes.prefer;
+    Ok(Sent { topic: to.topic, way, indices, faults, bytes, wait, minimal, asked })
+}
+
+/// What is done when the spool has the events of a request, or not, whether the caller still waits or not.
+struct Keep {
+    spooling: Arc<Spooling>,
+    parcel: Parcel,
+    tally: Tally,
+    charge: Charge,
+    quota: Arc<Quota>,
+    tell: oneshot::Sender<Result<(), Reject>>,
+    /// Given back with this: the store has its copy on disk.
+    _permit: Permit,
+}
+
+impl Keep {
+    async fn run(mut self, receipt: Receipt) {
+        let events = self.parcel.batch.events.len();
+        let kept = receipt.await.map(drop).map_err(spooling::reject);
+        if kept.is_ok() {
+            self.tally.spooled(events);
+        } else {
+            self.tally.settle(Outcome::Failed, events);
+            self.spooling.book.forget(self.parcel.request);
+            self.quota.refund(self.charge);
+        }
+        // The caller may be gone.
+        let _ = self.tell.send(kept);
+    }
 }

@@ -8,16 +8,18 @@ use time::OffsetDateTime;
 
 use super::request::Wishes;
 use super::rules::{Client, Route, Rules};
+use super::spooling::Resort;
 use super::{Gateway, Refused};
-use crate::config::Config;
+use crate::config::{Ack, Config, OnOutage, Topic};
 use crate::event::TopicName;
-use crate::reject::Reject;
+use crate::reject::{Reject, Room};
 use crate::shutdown::Phase;
 use crate::stages::admission::Permit;
 use crate::stages::auth::Head;
 use crate::stages::limit::Nanos;
 use crate::stages::produce::Destination;
-use crate::stages::produce::catalog::Refusal;
+use crate::stages::produce::backlog::Forecast;
+use crate::stages::produce::catalog::{Known, Refusal};
 use crate::stages::route::policy::Policy;
 use crate::telemetry::Pair;
 use crate::units::Span;
@@ -49,6 +51,10 @@ pub struct Pass {
     pub permit: Permit,
     /// Where it is counted.
     pub pair: Arc<Pair>,
+    /// When its events go to the spool.
+    pub resort: Resort,
+    /// Kafka cannot take its events now: what is known of the topic may be a guess.
+    pub kafka_away: bool,
 }
 
 impl Gateway {
@@ -98,16 +104,27 @@ pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
         return Err(refused(Reject::Draining));
     }
     let wishes = Wishes::of(asked.headers, asked.query, &policy.topic.formats).map_err(refused)?;
-    if !app.health.is_up() {
-        return Err(refused(away()));
-    }
+    let limit = rules.config.ingest.wait.get();
+    // Who does not wait at all has no time by which the events must be there.
+    let patience = Some(wishes.wait(limit)).filter(|wait| !wait.is_zero()).unwrap_or(limit);
+    let resort = resort(app, &policy.topic, &wishes);
     let known = match known {
-        Some(known) => known,
-        None => app.catalog.find(&topic).await.map_err(|refusal| Refused {
-            reject: unwritable(&refusal, &topic),
-            client: Some(Arc::clone(&client)),
-            pair: if refusal == Refusal::Missing { app.metrics.unknown_topic(&client.id) } else { Arc::clone(&pair) },
-        })?,
+        Some(known) => Ok(known),
+        None if !app.health.is_up() => Err(Refusal::Away),
+        None => app.catalog.find(&topic).await,
+    };
+    let known = match known {
+        Ok(known) => known,
+        // A name of the config is taken at its word; of the names with a prefix there is no end.
+        Err(Refusal::Away) if resort != Resort::Never && rules.topics.names(asked.topic) => UNSEEN,
+        Err(refusal) => {
+            let missing = refusal == Refusal::Missing;
+            return Err(Refused {
+                reject: unwritable(app, &refusal, &topic),
+                client: Some(Arc::clone(&client)),
+                pair: if missing { app.metrics.unknown_topic(&client.id) } else { pair },
+            });
+        }
     };
     let pair = if named { pair } else { app.metrics.pair(&client.id, &topic) };
     // A pair that folds many topics is asked for each time, which is counted.
@@ -115,8 +132,34 @@ pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
         client.keep(Route { topic: topic.clone(), policy: Arc::clone(&policy), pair: Arc::clone(&pair) });
     }
     let permit = app.budget.open(&client.share, &topic);
-    let to = Destination { topic, known, linger: policy.topic.linger.map(Span::get) };
-    Ok(Pass { config: Arc::clone(&rules.config), client, to, policy, wishes, permit, pair })
+    let forecast = match (resort, known) {
+        (Resort::Always, _) | (_, UNSEEN) => Forecast::GoOn,
+        (Resort::Never | Resort::Outage, _) => app.forecast(&topic, &permit, patience),
+    };
+    let refused = |reject| Refused { reject, client: Some(Arc::clone(&client)), pair: Arc::clone(&pair) };
+    if resort == Resort::Never {
+        app.refuse_if_in_vain(forecast).map_err(refused)?;
+    }
+    let kafka_away = known == UNSEEN || forecast != Forecast::GoOn;
+    if let Some(spooling) = app.spooling.as_ref().filter(|_| kafka_away || !app.health.is_up())
+        && !spooling.store.state().room
+    {
+        // Before the body is read in vain.
+        return Err(refused(Reject::SpoolFull { what: Room::Total }));
+    }
+    let to = Destination { topic, known, linger: policy.topic.linger.map(Span::get), patience };
+    Ok(Pass { config: Arc::clone(&rules.config), client, to, policy, wishes, permit, pair, resort, kafka_away })
+}
+
+/// What is assumed of a topic that Kafka was never asked about: its drain looks again.
+const UNSEEN: Known = Known { partitions: i32::MAX, max_message_bytes: None };
+
+fn resort(app: &Gateway, topic: &Topic, wishes: &Wishes) -> Resort {
+    match app.spooling {
+        Some(_) if wishes.prefer.respond_async || topic.ack == Ack::Spool => Resort::Always,
+        Some(_) if topic.on_outage == OnOutage::Spool => Resort::Outage,
+        _ => Resort::Never,
+    }
 }
 
 /// The policy of a topic that `client` may write to. What is not its own looks the same whether it exists or not.
@@ -130,15 +173,19 @@ pub fn writable(rules: &Rules, client: &Client, topic: &str) -> Result<Arc<Polic
     rules.topics.find(topic).ok_or_else(|| Reject::UnknownTopic { topic: topic.to_owned() })
 }
 
-fn away() -> Reject {
-    Reject::KafkaUnavailable { detail: "Kafka does not answer; nothing was written".into(), failures: Vec::new() }
+fn away(app: &Gateway, topic: &TopicName) -> Reject {
+    Reject::KafkaUnavailable {
+        detail: "Kafka does not answer; nothing was written".into(),
+        failures: Vec::new(),
+        retry_after: app.come_back(topic),
+    }
 }
 
 /// Kafka's word on a topic as a refusal.
-pub fn unwritable(refusal: &Refusal, topic: &TopicName) -> Reject {
+pub fn unwritable(app: &Gateway, refusal: &Refusal, topic: &TopicName) -> Reject {
     match refusal {
         Refusal::Missing => Reject::UnknownTopic { topic: topic.to_string() },
         Refusal::Denied => Reject::KafkaRejected { failures: Vec::new(), of: 0 },
-        Refusal::Away => away(),
+        Refusal::Away => away(app, topic),
     }
 }

@@ -2,14 +2,20 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::oneshot;
 
 use super::Gateway;
-use super::accept::{Indices, Sent};
+use super::accept::{Indices, Sent, Way};
+use super::replies::Word;
+use super::spooling::book::{self, State};
+use super::spooling::custody::Custody;
 use crate::event::TopicName;
 use crate::reject::{Code, Failure, Fault, Reject};
-use crate::stages::produce::{Fate, Fates};
+use crate::stages::produce::{Fate, Fates, Ticket};
 
 /// A run of acknowledged events with consecutive offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,91 +30,206 @@ pub struct Receipt {
     pub offset: Option<i64>,
 }
 
-/// What the caller is told of a request with at least one acknowledged event.
+/// What the caller is told of a request with at least one event that is acknowledged or spooled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// The topic.
     pub topic: TopicName,
-    /// How many events are acknowledged.
+    /// How many events klamm answers for: acknowledged, or spooled.
     pub accepted: usize,
-    /// Where they are.
+    /// Where those are that Kafka has acknowledged.
     pub receipts: Vec<Receipt>,
-    /// The others; none makes it a 200, some a 207.
+    /// Those that wait on disk, as runs: the first index, and how many.
+    pub spooled: Vec<(u32, u32)>,
+    /// The others.
     pub failures: Vec<Failure>,
     /// Whether the caller wants no receipts.
     pub minimal: bool,
+    /// Whether the caller asked for an answer before Kafka's.
+    pub asked: bool,
 }
 
-/// Waits for Kafka's word, for as long as the request may.
+/// The kinds of answers to a request that is not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Every event is in Kafka.
+    Acked,
+    /// Every event is on disk.
+    Spooled,
+    /// Each event's fate is in the body.
+    Mixed,
+}
+
+impl Accepted {
+    /// Which one it is.
+    pub fn kind(&self) -> Kind {
+        match (self.receipts.is_empty(), self.spooled.is_empty(), self.failures.is_empty()) {
+            (_, true, true) => Kind::Acked,
+            (true, false, true) => Kind::Spooled,
+            _ => Kind::Mixed,
+        }
+    }
+}
+
+/// Waits for Kafka's word, or the disk's, for as long as the request may.
 ///
 /// # Errors
-/// 504, 503, 502 where not one event is acknowledged.
+/// 504, 503, 502 where not one event is acknowledged or spooled.
 ///
 /// # Cancellation
 /// The events' fate and their counting do not change; the receipts are lost.
-pub async fn outcome(app: &Gateway, mut sent: Sent) -> Result<Accepted, Reject> {
-    let fates = match tokio::time::timeout(sent.wait, &mut sent.reply).await {
-        Ok(fates) => fates,
-        Err(_) => match app.sink.so_far(sent.ticket) {
-            Some(fates) => Ok(fates),
-            // Settled just now.
-            None => sent.reply.await,
-        },
-    };
-    // The sink went away without a word. It does not; the honest answer would be that nothing is known.
-    fold(sent.topic, &sent.indices, &fates.unwrap_or_default(), sent.faults, sent.minimal)
+pub async fn outcome(app: &Gateway, sent: Sent) -> Result<Accepted, Reject> {
+    let Sent { topic, way, indices, faults, wait, minimal, asked, .. } = sent;
+    let mut answer = Answer::new(indices.count() + faults.len());
+    match way {
+        Way::Kafka { mut reply, ticket, custody } => {
+            let word = match tokio::time::timeout(wait, &mut reply).await {
+                Ok(word) => word,
+                Err(_) => at_last(app, ticket, custody.as_ref(), reply).await,
+            };
+            // The sink went away without a word. It does not; the honest answer would be that nothing is known.
+            let Word { fates, spooled } = word.unwrap_or_default();
+            answer.fates(&indices, &fates, spooled);
+        }
+        Way::Spool { kept, request, patient } => {
+            let began = Instant::now();
+            kept.await.unwrap_or(Err(Reject::SpoolFailed))?;
+            let spooling = app.spooling.as_ref().filter(|_| patient);
+            let settled = match spooling {
+                Some(spooling) => {
+                    let left = wait.saturating_sub(began.elapsed());
+                    tokio::time::timeout(left, spooling.book.settled(request)).await.ok().and_then(Result::ok)
+                }
+                None => None,
+            };
+            let known = || spooling.and_then(|spooling| spooling.book.find(request)).map(|page| page.runs);
+            match settled.or_else(known) {
+                Some(runs) => runs.iter().for_each(|run| answer.run(run)),
+                None => answer.spooled = indices.runs(0..indices.count()),
+            }
+        }
+    }
+    answer.close(&topic, faults, (minimal, asked), || app.come_back(&topic))
 }
 
-/// Folds fates and faults into runs; each index stands in exactly one.
-fn fold(
-    topic: TopicName,
-    indices: &Indices,
-    fates: &Fates,
-    faults: Vec<Fault>,
-    minimal: bool,
-) -> Result<Accepted, Reject> {
-    let mut receipts: Vec<Receipt> = Vec::new();
-    let mut failures: Vec<Failure> = Vec::new();
-    let open = |failures: &mut _, places: Range<usize>| {
-        for (index, count) in indices.runs(places) {
-            extend(failures, index, count, Code::OutcomeUnknown, "no answer from Kafka yet".into());
-        }
-    };
-    let mut next = 0;
-    for run in fates.runs() {
-        open(&mut failures, next..run.place);
-        next = run.place + run.count;
-        let mut before = 0;
-        for (index, count) in indices.runs(run.place..next) {
-            let mut fail = |code, detail| extend(&mut failures, index, count, code, detail);
-            match run.fate {
-                Fate::Acked { partition, offset } => {
-                    let offset = offset.map(|offset| offset + i64::from(before));
-                    receipts.push(Receipt { index, count, partition, offset });
+/// The wait is over: what is known, and what the spool can take.
+async fn at_last(
+    app: &Gateway,
+    ticket: Ticket,
+    custody: Option<&Arc<Custody>>,
+    reply: oneshot::Receiver<Word>,
+) -> Result<Word, oneshot::error::RecvError> {
+    // None: settled just now.
+    let Some(fates) = app.sink.so_far(ticket) else { return reply.await };
+    match custody {
+        None => Ok(Word { fates, spooled: false }),
+        Some(custody) => match custody.insure(&fates).await {
+            Some(spooled) => Ok(Word { fates, spooled }),
+            None => reply.await,
+        },
+    }
+}
+
+/// An answer in the making; each index stands in exactly one run.
+struct Answer {
+    receipts: Vec<Receipt>,
+    spooled: Vec<(u32, u32)>,
+    failures: Vec<Failure>,
+    of: usize,
+}
+
+impl Answer {
+    /// Of a request with `of` events.
+    fn new(of: usize) -> Self {
+        Self { receipts: Vec::new(), spooled: Vec::new(), failures: Vec::new(), of }
+    }
+
+    /// Takes what the producer says. `spooled`: the spool has what is neither acknowledged nor refused for good.
+    fn fates(&mut self, indices: &Indices, fates: &Fates, spooled: bool) {
+        let mut next = 0;
+        for run in fates.runs() {
+            self.open(indices, next..run.place, spooled);
+            next = run.place + run.count;
+            let mut before = 0;
+            for (index, count) in indices.runs(run.place..next) {
+                match run.fate {
+                    Fate::Acked { partition, offset } => {
+                        let offset = offset.map(|offset| offset + i64::from(before));
+                        self.receipts.push(Receipt { index, count, partition, offset });
+                    }
+                    Fate::Refused(code) => self.fail(index, count, Code::KafkaRejected, text(code)),
+                    Fate::Failed(_) | Fate::Unknown(_) if spooled => self.wait(index, count),
+                    Fate::Failed(code) => self.fail(index, count, Code::KafkaUnavailable, text(code)),
+                    Fate::Unknown(code) => self.fail(index, count, Code::OutcomeUnknown, text(code)),
                 }
-                Fate::Refused(code) => fail(Code::KafkaRejected, text(code)),
-                Fate::Failed(code) => fail(Code::KafkaUnavailable, text(code)),
-                Fate::Unknown(code) => fail(Code::OutcomeUnknown, text(code)),
+                before += count;
             }
-            before += count;
+        }
+        self.open(indices, next..indices.count(), spooled);
+    }
+
+    /// Takes events without a fate.
+    fn open(&mut self, indices: &Indices, places: Range<usize>, spooled: bool) {
+        for (index, count) in indices.runs(places) {
+            if spooled {
+                self.wait(index, count);
+            } else {
+                self.fail(index, count, Code::OutcomeUnknown, "no answer from Kafka yet".into());
+            }
         }
     }
-    open(&mut failures, next..indices.count());
-    let of = indices.count() + faults.len();
-    failures.extend(faults.into_iter().map(skipped));
-    failures.sort_by_key(|failure| failure.index);
-    let accepted = receipts.iter().map(|receipt| receipt.count as usize).sum();
-    if accepted > 0 {
-        return Ok(Accepted { topic, accepted, receipts, failures, minimal });
+
+    /// Takes what the book says.
+    fn run(&mut self, run: &book::Run) {
+        let book::Run { index, count, state } = *run;
+        match state {
+            State::Acked { partition, offset } => self.receipts.push(Receipt { index, count, partition, offset }),
+            State::Spooled => self.wait(index, count),
+            State::Unknown => self.fail(index, count, Code::OutcomeUnknown, "no answer from Kafka".into()),
+            State::DeadLettered => {
+                self.fail(index, count, Code::KafkaRejected, "refused for good; in the dead-letter topic".into());
+            }
+        }
     }
-    let any = |code| failures.iter().any(|failure| failure.code == code);
-    Err(if any(Code::OutcomeUnknown) {
-        Reject::OutcomeUnknown { failures, of }
-    } else if any(Code::KafkaUnavailable) {
-        Reject::KafkaUnavailable { detail: "Kafka did not take the events; nothing was written".into(), failures }
-    } else {
-        Reject::KafkaRejected { failures, of }
-    })
+
+    fn wait(&mut self, index: u32, count: u32) {
+        match self.spooled.last_mut() {
+            Some((first, run)) if *first + *run == index => *run += count,
+            _ => self.spooled.push((index, count)),
+        }
+    }
+
+    fn fail(&mut self, index: u32, count: u32, code: Code, detail: Cow<'static, str>) {
+        extend(&mut self.failures, index, count, code, detail);
+    }
+
+    /// The answer; `come_back` says when to try again where nothing was written.
+    fn close(
+        self,
+        topic: &TopicName,
+        faults: Vec<Fault>,
+        (minimal, asked): (bool, bool),
+        come_back: impl FnOnce() -> Duration,
+    ) -> Result<Accepted, Reject> {
+        let Self { receipts, spooled, mut failures, of } = self;
+        failures.extend(faults.into_iter().map(skipped));
+        failures.sort_by_key(|failure| failure.index);
+        let counts = receipts.iter().map(|receipt| receipt.count).chain(spooled.iter().map(|(_, count)| *count));
+        let accepted = counts.map(|count| count as usize).sum();
+        if accepted > 0 {
+            let topic = topic.clone();
+            return Ok(Accepted { topic, accepted, receipts, spooled, failures, minimal, asked });
+        }
+        let any = |code| failures.iter().any(|failure| failure.code == code);
+        Err(if any(Code::OutcomeUnknown) {
+            Reject::OutcomeUnknown { failures, of }
+        } else if any(Code::KafkaUnavailable) {
+            let detail = "Kafka did not take the events; nothing was written".into();
+            Reject::KafkaUnavailable { detail, failures, retry_after: come_back() }
+        } else {
+            Reject::KafkaRejected { failures, of }
+        })
+    }
 }
 
 fn extend(failures: &mut Vec<Failure>, index: u32, count: u32, code: Code, detail: Cow<'static, str>) {
@@ -151,9 +272,28 @@ mod tests {
         Fate::Acked { partition, offset: Some(offset) }
     }
 
+    fn fold(indices: &Indices, fates: &Fates, faults: Vec<Fault>, spooled: bool) -> Result<Accepted, Reject> {
+        let mut answer = Answer::new(indices.count() + faults.len());
+        answer.fates(indices, fates, spooled);
+        answer.close(&"t".into(), faults, (false, false), || Duration::ZERO)
+    }
+
     fn folded(events: usize, fates: &[Fate]) -> Result<Accepted, Reject> {
-        let fates = fates.iter().copied().collect();
-        fold("t".into(), &Indices::All(events), &fates, Vec::new(), false)
+        fold(&Indices::All(events), &fates.iter().copied().collect(), Vec::new(), false)
+    }
+
+    #[test]
+    fn what_the_spool_has_is_neither_a_receipt_nor_a_failure() {
+        let fates = [UNKNOWN, FAILED, acked(0, 7), REFUSED].into_iter().collect();
+        let answer = fold(&Indices::All(6), &fates, Vec::new(), true).unwrap();
+        assert_eq!((answer.accepted, answer.kind()), (5, Kind::Mixed));
+        assert_eq!(answer.spooled, [(0, 2), (4, 2)]);
+        assert_eq!(
+            (answer.receipts[0].index, answer.failures[0].index, answer.failures[0].code),
+            (2, 3, Code::KafkaRejected)
+        );
+        let answer = fold(&Indices::All(2), &Fates::default(), Vec::new(), true).unwrap();
+        assert_eq!((answer.accepted, answer.kind()), (2, Kind::Spooled));
     }
 
     #[test]
@@ -172,7 +312,7 @@ mod tests {
     fn a_run_over_a_skipped_event_is_two_receipts_with_their_own_offsets() {
         let fault = Fault { index: 1, place: Place::Offset(3), reason: Reason::Malformed, detail: "x".into() };
         let fates = [acked(0, 7), acked(0, 8), acked(0, 9)].into_iter().collect();
-        let answer = fold("t".into(), &Indices::Some(vec![0, 2, 3]), &fates, vec![fault], false).unwrap();
+        let answer = fold(&Indices::Some(vec![0, 2, 3]), &fates, vec![fault], false).unwrap();
         let runs: Vec<_> = answer.receipts.iter().map(|r| (r.index, r.count, r.offset)).collect();
         assert_eq!(runs, [(0, 1, Some(7)), (2, 2, Some(8))]);
     }
@@ -186,7 +326,7 @@ mod tests {
         }
         let fault = Fault { index: 2, place: Place::Offset(3), reason: Reason::Malformed, detail: "x".into() };
         let indices = Indices::Some(vec![0, 1, 3, 4, 5]);
-        let answer = fold("t".into(), &indices, &fates, vec![fault], false).unwrap();
+        let answer = fold(&indices, &fates, vec![fault], false).unwrap();
         let mut seen: Vec<u32> = answer.receipts.iter().flat_map(|r| r.index..r.index + r.count).collect();
         seen.extend(answer.failures.iter().flat_map(|f| f.index..f.index + f.count));
         seen.sort_unstable();

@@ -9,22 +9,31 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::stages::produce::Fates;
 
+/// What a caller is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Word {
+    /// What became of the events.
+    pub fates: Fates,
+    /// Whether the spool has those that are neither acknowledged nor refused for good.
+    pub spooled: bool,
+}
+
 /// Where a caller waits, or has waited.
-pub type Caller = oneshot::Sender<Fates>;
+pub type Caller = oneshot::Sender<Word>;
 
 /// The fates that no caller has been told yet.
 #[derive(Default)]
 pub struct Replies {
     // std Mutex: held to push or to take all, never across an await.
-    waiting: Mutex<Vec<(Caller, Fates)>>,
+    waiting: Mutex<Vec<(Caller, Word)>>,
     news: Notify,
 }
 
 impl Replies {
-    /// Leaves `fates` for `caller`. From any thread; never blocks.
-    pub fn leave(&self, caller: Caller, fates: Fates) {
+    /// Leaves `word` for `caller`. From any thread; never blocks.
+    pub fn leave(&self, caller: Caller, word: Word) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push((caller, fates));
+        waiting.push((caller, word));
         let first = waiting.len() == 1;
         drop(waiting);
         if first {
@@ -41,9 +50,9 @@ impl Replies {
         loop {
             self.news.notified().await;
             std::mem::swap(&mut told, &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            for (caller, fates) in told.drain(..) {
+            for (caller, word) in told.drain(..) {
                 // The caller may have gone: nothing else depends on it.
-                let _ = caller.send(fates);
+                let _ = caller.send(word);
             }
         }
     }
@@ -62,7 +71,7 @@ mod tests {
             .map(|n| {
                 let (caller, told) = oneshot::channel();
                 let replies = Arc::clone(&replies);
-                std::thread::spawn(move || replies.leave(caller, Fates::default()));
+                std::thread::spawn(move || replies.leave(caller, Word::default()));
                 (n % 7 > 0).then_some(told)
             })
             .collect();
@@ -71,7 +80,7 @@ mod tests {
             async move { replies.tell().await }
         });
         for told in callers.into_iter().flatten() {
-            assert_eq!(told.await, Ok(Fates::default()));
+            assert_eq!(told.await, Ok(Word::default()));
         }
         task.abort();
     }

@@ -22,6 +22,8 @@ pub struct Wishes {
     pub on_invalid: OnInvalid,
     /// The preferences, as given.
     pub prefer: Prefer,
+    /// `Idempotency-Key`, without its quotes.
+    pub idempotency_key: Option<String>,
 }
 
 /// RFC 7240 preferences that klamm knows; others are ignored, as the RFC asks.
@@ -31,6 +33,8 @@ pub struct Prefer {
     pub wait: Option<Duration>,
     /// `return=minimal`: no receipts.
     pub minimal: bool,
+    /// `respond-async`: the answer need not wait for Kafka.
+    pub respond_async: bool,
 }
 
 impl Wishes {
@@ -45,6 +49,7 @@ impl Wishes {
             single: Single::of(headers)?,
             on_invalid: OnInvalid::Refuse,
             prefer: Prefer::of(headers)?,
+            idempotency_key: idempotency_key(headers)?,
         };
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             wishes.read_query(pair)?;
@@ -66,7 +71,9 @@ impl Wishes {
             ("return", "minimal") => self.prefer.minimal = true,
             ("return", "representation") => self.prefer.minimal = false,
             ("return", _) => return bad("return is `minimal` or `representation`"),
-            _ => return bad("known parameters: on_invalid, wait, return"),
+            ("respond", "async") => self.prefer.respond_async = true,
+            ("respond", _) => return bad("respond is `async`"),
+            _ => return bad("known parameters: on_invalid, wait, return, respond"),
         }
         Ok(())
     }
@@ -78,6 +85,32 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Reject> {
     match (fields.next(), fields.next()) {
         (field, None) => Coding::choose(field),
         (_, Some(_)) => Err(Reject::UnsupportedEncoding),
+    }
+}
+
+/// How long a key may be.
+const MAX_KEY: usize = 255;
+
+/// A structured-field string (RFC 8941), or the bare text that most clients send (draft-ietf-httpapi-idempotency-key).
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Reject> {
+    let mut fields = headers.get_all("idempotency-key").iter();
+    let bad = |detail: &str| Err(Reject::BadHeader { name: "Idempotency-Key".into(), detail: detail.to_owned() });
+    let value = match (fields.next(), fields.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().unwrap_or_default().trim(),
+        (Some(_), Some(_)) => return bad("one is meant"),
+    };
+    let key = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return bad("1 to 255 visible ASCII characters");
+    }
+    Ok(Some(key.to_owned()))
+}
+
+impl Wishes {
+    /// How long it waits for Kafka's word, where none may wait longer than `limit`.
+    pub fn wait(&self, limit: Duration) -> Duration {
+        self.prefer.wait.map_or(limit, |wait| wait.min(limit))
     }
 }
 
@@ -98,6 +131,7 @@ impl Prefer {
                     (name, value) if name.eq_ignore_ascii_case("return") => {
                         prefer.minimal = value.trim_matches('"') == "minimal";
                     }
+                    (name, _) if name.eq_ignore_ascii_case("respond-async") => prefer.respond_async = true,
                     _ => {}
                 }
             }
@@ -123,19 +157,45 @@ mod tests {
 
     #[test]
     fn preferences_come_from_the_header_or_the_query_and_unknown_ones_are_ignored() {
-        let expected = Prefer { wait: Some(Duration::from_secs(3)), minimal: true };
+        let expected = Prefer { wait: Some(Duration::from_secs(3)), minimal: true, respond_async: true };
         for (header, query) in [
-            (Some("wait=3, return=minimal"), ""),
-            (Some("respond-async, Wait=3; return=minimal, priority=5"), ""),
-            (None, "wait=3&return=minimal"),
+            (Some("wait=3, return=minimal"), "respond=async"),
+            (Some("Respond-Async, Wait=3; return=minimal, priority=5"), ""),
+            (None, "wait=3&return=minimal&respond=async"),
         ] {
             assert_eq!(wishes(header, query).unwrap().prefer, expected, "{header:?} {query}");
         }
     }
 
     #[test]
+    fn an_idempotency_key_comes_with_or_without_quotes() {
+        let of = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("idempotency-key", value.parse().unwrap());
+            }
+            idempotency_key(&headers).map_err(|reject| reject.code().name())
+        };
+        assert_eq!(of(&[]), Ok(None));
+        for value in ["k-1", "\"k-1\""] {
+            assert_eq!(of(&[value]), Ok(Some("k-1".to_owned())));
+        }
+        for values in [&["a", "b"][..], &[""], &["\"\""], &[&"x".repeat(256)], &["\u{e4}"]] {
+            assert_eq!(of(values), Err("bad_header"), "{values:?}");
+        }
+    }
+
+    #[test]
     fn a_wrong_query_is_bad_query_and_a_wrong_preference_is_bad_header() {
-        for query in ["on_invalid=maybe", "on_invalid=dead-letter", "wait=soon", "return=all", "onvalid=skip", "x"] {
+        for query in [
+            "respond=sync",
+            "on_invalid=maybe",
+            "on_invalid=dead-letter",
+            "wait=soon",
+            "return=all",
+            "onvalid=skip",
+            "x",
+        ] {
             assert_eq!(wishes(None, query).unwrap_err().code().name(), "bad_query", "{query}");
         }
         assert_eq!(wishes(Some("wait=soon"), "").unwrap_err().code().name(), "bad_header");

@@ -1,4 +1,5 @@
-//! The account of one request's events. Invariant: every event that was received gets exactly one outcome.
+//! The account of one request's events. Invariant: every event that was received gets exactly one outcome, here or, once
+//! the spool has it, from its drain.
 
 use std::sync::Arc;
 
@@ -28,6 +29,15 @@ impl Tally {
         debug_assert!(events as u64 <= self.open, "more outcomes than events");
         self.open = self.open.saturating_sub(events as u64);
         self.pair.outcome(outcome, events as u64);
+    }
+
+    /// Leaves `events` of them to the spool, whose drain gives them their outcome.
+    pub fn spooled(&mut self, events: usize) {
+        if events > 0 {
+            debug_assert!(events as u64 <= self.open, "more spooled than events");
+            self.open = self.open.saturating_sub(events as u64);
+            self.pair.spooled(events as u64);
+        }
     }
 
     /// From here on what is left is with the producer, whose reports settle it.

@@ -42,6 +42,9 @@ const AT_ONCE: usize = 64;
 pub trait Delivered: ClientContext + 'static {
     /// Takes the reports of one event: usually those of one batch.
     fn delivered(&self, reports: Reports<'_>);
+
+    /// The producer has failed for good. Comes before the error itself, and before the reports of what it then gives up.
+    fn failed_for_good(&self);
 }
 
 /// What became of some records. One that is not taken from here is not reported again.
@@ -452,6 +455,9 @@ fn tell<C: Delivered>(native: &Native<C>, event: NonNull<sys::rd_kafka_event_t>)
             }
             sys::RD_KAFKA_EVENT_STATS => context.stats_raw(text(sys::rd_kafka_event_stats(raw)).to_bytes()),
             sys::RD_KAFKA_EVENT_ERROR => {
+                if sys::rd_kafka_event_error_is_fatal(raw) != 0 {
+                    context.failed_for_good();
+                }
                 let error = KafkaError::Global(sys::rd_kafka_event_error(raw).into());
                 context.error(error, text(sys::rd_kafka_event_error_string(raw)).to_string_lossy().trim());
             }

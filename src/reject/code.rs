@@ -47,6 +47,8 @@ codes! {
     ForbiddenTopic = "forbidden_topic", FORBIDDEN, false, "This client may not write to this topic";
     /// The topic is not in the config, or not in Kafka.
     UnknownTopic = "unknown_topic", NOT_FOUND, false, "There is no such topic";
+    /// No such request of this client's, or none that is still known.
+    UnknownRequest = "unknown_request", NOT_FOUND, false, "There is no such request";
     /// No such path.
     NotFound = "not_found", NOT_FOUND, false, "There is nothing at this path";
     /// The path does not take this method.
@@ -96,6 +98,10 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, true, "The buffer is full; nothing was written";
     /// Kafka is away; nothing was written.
     KafkaUnavailable = "kafka_unavailable", SERVICE_UNAVAILABLE, true, "Kafka is away; nothing was written";
+    /// The spool has no room; nothing was written.
+    SpoolFull = "spool_full", SERVICE_UNAVAILABLE, true, "The spool is full; nothing was written";
+    /// The spool's disk failed; the events are not taken.
+    SpoolFailed = "spool_failed", SERVICE_UNAVAILABLE, true, "The spool's disk failed; the events were not taken";
     /// klamm is stopping; nothing was written.
     Draining = "draining", SERVICE_UNAVAILABLE, true, "klamm is stopping; nothing was written";
     /// The wait is over and the fate of some events is unknown.

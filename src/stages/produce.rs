@@ -12,6 +12,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::event::{Batch, TopicName};
 
+pub mod backlog;
 pub mod catalog;
 pub mod context;
 #[cfg(test)]
@@ -25,6 +26,8 @@ pub mod partitions;
 #[cfg(test)]
 pub mod reference;
 pub mod statistics;
+pub mod supervisor;
+pub mod watchdog;
 
 pub use fates::{Fates, Run};
 pub use flights::Ticket;
@@ -62,6 +65,8 @@ pub struct Destination {
     pub known: catalog::Known,
     /// How long its records wait for others; `None` is as long as the cluster's.
     pub linger: Option<Duration>,
+    /// How long the events may take: those of a partition whose queue will not clear in time fail at once.
+    pub patience: Duration,
 }
 
 /// Requests of the same lane queue up behind each other on the way to a broker; those of another do not.

@@ -133,6 +133,7 @@ pub(super) fn pairs(pairs: &[Arc<Pair>], page: &mut String) {
             row(page, names::EVENTS.name, &labels, now.outcome(outcome));
         }
     }
+    spool(page, &rows);
     head(page, &names::EVENT_BYTES);
     for Row { labels, now, .. } in &rows {
         row(page, names::EVENT_BYTES.name, labels, now.bytes);
@@ -155,6 +156,26 @@ pub(super) fn pairs(pairs: &[Arc<Pair>], page: &mut String) {
         histogram(page, names::ACK_SECONDS.name, labels, &now.ack);
     }
     last_seen(page, &rows);
+}
+
+/// Of pairs that have to do with the spool.
+fn spool(page: &mut String, rows: &[Row<'_>]) {
+    let rows: Vec<_> = rows.iter().filter(|Row { now, .. }| now.spooled + now.recovered + now.drained > 0).collect();
+    if rows.is_empty() {
+        return;
+    }
+    head(page, &names::SPOOL_WAITING);
+    for Row { labels, now, .. } in &rows {
+        row(page, names::SPOOL_WAITING.name, labels, now.spooled);
+    }
+    head(page, &names::SPOOL_RECOVERED);
+    for Row { labels, now, .. } in &rows {
+        row(page, names::SPOOL_RECOVERED.name, labels, now.recovered);
+    }
+    head(page, &names::SPOOL_DRAINED);
+    for Row { labels, now, .. } in &rows {
+        row(page, names::SPOOL_DRAINED.name, labels, now.drained);
+    }
 }
 
 struct Row<'a> {

@@ -21,6 +21,8 @@ pub enum Route {
     Topics,
     /// One of them.
     Topic,
+    /// What became of a request.
+    Request,
     /// The description of the ingest listener.
     OpenApi,
     /// Liveness.
@@ -43,10 +45,11 @@ pub enum Route {
 
 impl Route {
     /// All of them.
-    pub const ALL: [Route; 12] = [
+    pub const ALL: [Route; 13] = [
         Route::Produce,
         Route::Topics,
         Route::Topic,
+        Route::Request,
         Route::OpenApi,
         Route::Livez,
         Route::Readyz,
@@ -64,6 +67,7 @@ impl Route {
             Route::Produce => "/v1/topics/{topic}/events",
             Route::Topics => "/v1/topics",
             Route::Topic => "/v1/topics/{topic}",
+            Route::Request => "/v1/requests/{id}",
             Route::OpenApi => "/openapi.json",
             Route::Livez => "/livez",
             Route::Readyz => "/readyz",
@@ -177,6 +181,8 @@ struct Cells {
 pub struct Fixed {
     /// Events in a request whose body decoded: `record(n as f64)` once a request.
     pub batch_events: Histogram,
+    /// How long a sync of the spool took: `record(seconds)`.
+    pub spool_sync: Histogram,
     /// Access lines left out.
     pub log_suppressed: Counter,
     folded: Counter,
@@ -195,6 +201,7 @@ impl Fixed {
         let handle = recorder.handle();
         Self {
             batch_events: histogram_of(&recorder, &names::BATCH_EVENTS, &[]),
+            spool_sync: histogram_of(&recorder, &names::SPOOL_SYNC_SECONDS, &[]),
             connections: gauge(&recorder, &names::CONNECTIONS, &[]),
             log_suppressed: counter(&recorder, &names::LOG_SUPPRESSED, &[]),
             folded: counter(&recorder, &names::METRICS_FOLDED, &[]),
@@ -270,7 +277,11 @@ impl Fixed {
 /// A recorder that knows the help of every metric, and buckets for every histogram: those without become summaries,
 /// which cannot be added up over several gateways.
 fn recorder() -> PrometheusRecorder {
-    let bounds = [(&names::BATCH_EVENTS, histogram::EVENTS), (&names::HTTP_REQUEST_SECONDS, histogram::SECONDS)];
+    let bounds = [
+        (&names::BATCH_EVENTS, histogram::EVENTS),
+        (&names::HTTP_REQUEST_SECONDS, histogram::SECONDS),
+        (&names::SPOOL_SYNC_SECONDS, histogram::SECONDS),
+    ];
     let mut builder = PrometheusBuilder::new();
     for (def, bounds) in bounds {
         #[expect(clippy::expect_used, reason = "fails for an empty list only, and these are constants")]

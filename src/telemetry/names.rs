@@ -54,12 +54,38 @@ metrics! {
         "Events in bodies that decoded; an unparsable NDJSON line is one.";
     EVENTS = "klamm_events_total", Counter, ["client", "topic", "outcome"],
         "Received events by their final fate: acked, rejected, failed (not in Kafka), unknown (possibly in Kafka).";
+    SPOOL_WAITING = "klamm_spool_waiting_events", Gauge, ["client", "topic"],
+        "Events that wait in the spool.";
+    SPOOL_RECOVERED = "klamm_spool_recovered_events_total", Counter, ["client", "topic"],
+        "Events that waited in the spool when klamm started.";
+    SPOOL_DRAINED = "klamm_spool_drained_events_total", Counter, ["client", "topic"],
+        "Events that left the spool with their final fate.";
+    DEAD_LETTERED = "klamm_dead_lettered_total", Counter, ["client", "topic", "reason"],
+        "Spooled events that Kafka refused for good and that stand in the dead-letter topic, by Kafka's reason.";
+    DEAD_LETTER_MISSING = "klamm_dead_letter_missing", Gauge, ["topic"],
+        "1 for each topic whose dead-letter topic Kafka does not have: refused events are parked.";
+    SPOOL_EVENTS = "klamm_spool_events", Gauge, ["state"],
+        "Events in the spool by state: waiting, and parked, which is a part of them.";
+    SPOOL_BYTES = "klamm_spool_bytes", Gauge, ["scope"],
+        "Bytes of the spool by scope: waiting events, and what its files take on disk.";
+    SPOOL_OLDEST_SECONDS = "klamm_spool_oldest_seconds", Gauge, [],
+        "How long the oldest event has waited in the spool; 0 for an empty one.";
+    SPOOL_ROOM = "klamm_spool_room", Gauge, [],
+        "Whether the spool takes events: 0 is full.";
+    SPOOL_QUARANTINED = "klamm_spool_quarantined_files", Gauge, [],
+        "Damaged files in the spool's directory.";
+    SPOOL_LOST = "klamm_spool_lost_events_total", Counter, [],
+        "Events that were found unreadable, at most: some may have been sent before.";
+    SPOOL_SYNC_SECONDS = "klamm_spool_sync_seconds", Histogram, [],
+        "How long an fdatasync of the spool took.";
+    SPOOLING = "klamm_spooling", Gauge, [],
+        "1 while Kafka is down and the spool takes events instead.";
     EVENT_BYTES = "klamm_event_bytes_total", Counter, ["client", "topic"],
         "Bytes of key, value and headers of the received events, inflated.";
     REFUSALS = "klamm_refusals_total", Counter, ["client", "topic", "code"],
         "Refused requests by code; the codes are those of the answers.";
     REQUESTS = "klamm_requests_total", Counter, ["client", "topic", "result"],
-        "Requests to produce by result: ok, partial, refused (the client's fault), unavailable (ours), unknown.";
+        "Requests to produce by result: ok, spooled, partial, refused (the client's fault), unavailable (ours), unknown.";
     ACK_SECONDS = "klamm_ack_seconds", Histogram, ["client", "topic"],
         "From the hand-over to the producer to the last delivery report of the request, waits that ran out included.";
     CLIENT_LAST_SEEN = "klamm_client_last_seen_timestamp_seconds", Gauge, ["client"],
@@ -88,6 +114,10 @@ metrics! {
         "How many bytes the producer's queue may hold.";
     PRODUCER_BATCH_BYTES = "klamm_producer_batch_bytes", Gauge, ["producer", "stat"],
         "Size of the record batches sent in the last statistics interval: avg, p99.";
+    PRODUCERS_REPLACED = "klamm_producers_replaced_total", Counter, ["reason"],
+        "Producers that another one took the place of, by reason: fatal (it failed for good), stalled (it no longer served a partition).";
+    EVENTS_RESENT = "klamm_resent_events_total", Counter, ["doubled"],
+        "Events that a new producer sent again; doubled is maybe where the old one had sent them and got no answer, else no.";
     BROKER_UP = "klamm_broker_up", Gauge, ["producer", "broker"],
         "Whether the producer is connected to the broker.";
     BROKER_RTT_SECONDS = "klamm_broker_rtt_seconds", Gauge, ["producer", "broker", "stat"],

@@ -7,7 +7,7 @@
 //! series (a reload does).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -57,7 +57,9 @@ impl Outcome {
 pub enum RequestResult {
     /// Every event was acknowledged.
     Ok,
-    /// Some were (207).
+    /// Every event is in the spool (202).
+    Spooled,
+    /// Its events have different fates (207).
     Partial,
     /// The client's fault.
     Refused,
@@ -68,9 +70,10 @@ pub enum RequestResult {
 }
 
 impl RequestResult {
-    /// All five.
-    pub const ALL: [RequestResult; 5] = [
+    /// All of them.
+    pub const ALL: [RequestResult; 6] = [
         RequestResult::Ok,
+        RequestResult::Spooled,
         RequestResult::Partial,
         RequestResult::Refused,
         RequestResult::Unavailable,
@@ -81,6 +84,7 @@ impl RequestResult {
     pub const fn name(self) -> &'static str {
         match self {
             RequestResult::Ok => "ok",
+            RequestResult::Spooled => "spooled",
             RequestResult::Partial => "partial",
             RequestResult::Refused => "refused",
             RequestResult::Unavailable => "unavailable",
@@ -92,12 +96,17 @@ impl RequestResult {
     pub const fn of(code: Code) -> Self {
         match code {
             Code::Internal | Code::OutcomeUnknown => Self::Unknown,
-            Code::ShareExhausted | Code::KafkaRejected | Code::Overloaded | Code::KafkaUnavailable | Code::Draining => {
-                Self::Unavailable
-            }
+            Code::ShareExhausted
+            | Code::KafkaRejected
+            | Code::Overloaded
+            | Code::KafkaUnavailable
+            | Code::SpoolFull
+            | Code::SpoolFailed
+            | Code::Draining => Self::Unavailable,
             Code::Unauthenticated
             | Code::ForbiddenTopic
             | Code::UnknownTopic
+            | Code::UnknownRequest
             | Code::NotFound
             | Code::MethodNotAllowed
             | Code::BodyTimeout
@@ -120,7 +129,8 @@ impl RequestResult {
     }
 }
 
-/// The counters of one client and topic. Invariant, once idle: received = acked + rejected + failed + unknown.
+/// The counters of one client and topic. Invariant, once idle: received + recovered = acked + rejected + failed + unknown
+/// + spooled.
 #[derive(Debug)]
 pub struct Pair {
     client: ClientId,
@@ -128,6 +138,10 @@ pub struct Pair {
     received: AtomicU64,
     bytes: AtomicU64,
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    recovered: AtomicU64,
+    /// What the drain settles may be counted off before it is counted in.
+    spooled: AtomicI64,
+    drained: AtomicU64,
     results: [AtomicU64; RequestResult::ALL.len()],
     refusals: [AtomicU64; Code::ALL.len()],
     ack: Histogram,
@@ -149,6 +163,9 @@ impl Pair {
             received: AtomicU64::default(),
             bytes: AtomicU64::default(),
             outcomes: Default::default(),
+            recovered: AtomicU64::default(),
+            spooled: AtomicI64::default(),
+            drained: AtomicU64::default(),
             results: Default::default(),
             refusals: [const { AtomicU64::new(0) }; Code::ALL.len()],
             ack: Histogram::default(),
@@ -181,6 +198,24 @@ impl Pair {
         add(&self.outcomes, outcome as usize, n);
     }
 
+    /// Counts `n` received events that wait in the spool from now on.
+    pub fn spooled(&self, n: u64) {
+        self.spooled.fetch_add(n as i64, Relaxed);
+    }
+
+    /// Counts `n` events that waited in the spool when klamm started.
+    pub fn recovered(&self, n: u64) {
+        self.recovered.fetch_add(n, Relaxed);
+        self.spooled(n);
+    }
+
+    /// Counts the fate of `n` events of the spool, which do not wait there any more.
+    pub fn drained(&self, outcome: Outcome, n: u64) {
+        self.outcome(outcome, n);
+        self.drained.fetch_add(n, Relaxed);
+        self.spooled.fetch_sub(n as i64, Relaxed);
+    }
+
     /// Counts a request refused with `code`.
     pub fn refused(&self, code: Code) {
         add(&self.refusals, code.index(), 1);
@@ -210,6 +245,9 @@ impl Pair {
             received: load(&self.received),
             bytes: load(&self.bytes),
             outcomes: self.outcomes.each_ref().map(load),
+            recovered: load(&self.recovered),
+            spooled: self.spooled.load(Relaxed).try_into().unwrap_or(0),
+            drained: load(&self.drained),
             results: self.results.each_ref().map(load),
             refusals: refusals.filter(|(_, count)| *count > 0).collect(),
             ack: self.ack.read(),
@@ -227,6 +265,12 @@ pub struct Snapshot {
     pub bytes: u64,
     /// Their fates, in the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
+    /// Events that waited in the spool when klamm started.
+    pub recovered: u64,
+    /// Events that wait in the spool.
+    pub spooled: u64,
+    /// Events that left the spool with their fate.
+    pub drained: u64,
     /// Requests, in the order of [`RequestResult::ALL`].
     pub results: [u64; RequestResult::ALL.len()],
     /// Refused requests, for the codes that occurred.
@@ -346,8 +390,10 @@ impl Registry {
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         clients.rows.retain(|id, client| {
             let stays = keep(id.as_str(), None);
-            client.topics.retain(|topic, _| stays && keep(id.as_str(), Some(topic.as_str())));
-            stays
+            // What waits in the spool has yet to be counted.
+            let waits = |pair: &Pair| pair.spooled.load(Relaxed) > 0;
+            client.topics.retain(|topic, pair| stays && keep(id.as_str(), Some(topic.as_str())) || waits(pair));
+            stays || !client.topics.is_empty()
         });
         clients.pairs = clients.rows.values().map(|client| client.topics.len()).sum();
     }

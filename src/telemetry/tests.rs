@@ -52,6 +52,9 @@ fn touched() -> Arc<Metrics> {
     pair.seen(1_800_000_000);
     let fixed = &metrics.fixed;
     fixed.batch_events.record(3.0);
+    pair.recovered(1);
+    pair.drained(Outcome::Acked, 1);
+    fixed.spool_sync.record(0.001);
     fixed.connection(ConnectionEvent::Accepted);
     fixed.http(Route::Produce, 207, Duration::from_millis(8));
     fixed.build_info("0.1.0", "2.12.1");
@@ -60,6 +63,21 @@ fn touched() -> Arc<Metrics> {
         scrape.put(&names::LIMIT_REMAINING, &["shop", "events"], 0.25);
         scrape.put(&names::ADMISSION_BYTES, &["used"], 4096.0);
         scrape.put(&names::KAFKA_UP, &[], 1.0);
+        scrape.put(&names::PRODUCERS_REPLACED, &["fatal"], 1.0);
+        scrape.put(&names::EVENTS_RESENT, &["maybe"], 20.0);
+        for def in [
+            &names::SPOOL_OLDEST_SECONDS,
+            &names::SPOOL_ROOM,
+            &names::SPOOL_QUARANTINED,
+            &names::SPOOL_LOST,
+            &names::SPOOLING,
+        ] {
+            scrape.put(def, &[], 1.0);
+        }
+        scrape.put(&names::SPOOL_EVENTS, &["waiting"], 1.0);
+        scrape.put(&names::SPOOL_BYTES, &["disk"], 1.0);
+        scrape.put(&names::DEAD_LETTERED, &["till", "orders", "invalid_record"], 1.0);
+        scrape.put(&names::DEAD_LETTER_MISSING, &["orders"], 1.0);
         let brokers = vec![BrokerStats { name: "a:9092/1".into(), up: true, ..BrokerStats::default() }];
         scrape.producer(&ProducerStats { name: "default".into(), brokers, ..ProducerStats::default() });
     }));
@@ -143,7 +161,7 @@ fn a_pair_exports_its_outcomes_and_results_from_zero_and_refusals_that_occurred(
     let families = read(&touched().render());
     let value = |series: &str| families[series.split(['{']).next().unwrap()].rows.get(series).copied();
     let shop = r#"client="shop",topic="orders""#;
-    for (outcome, count) in [("acked", 2.0), ("rejected", 1.0), ("failed", 0.0), ("unknown", 0.0)] {
+    for (outcome, count) in [("acked", 3.0), ("rejected", 1.0), ("failed", 0.0), ("unknown", 0.0)] {
         let series = format!("klamm_events_total{{{shop},outcome=\"{outcome}\"}}");
         assert_eq!(value(&series), Some(count), "{series}");
     }

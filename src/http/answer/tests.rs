@@ -15,11 +15,12 @@ use crate::config::{self, ClientLimits, Cluster, Config, KeyRule, Topic};
 use crate::event::{ClientId, TopicName};
 use crate::http::problem::{Problem, finish};
 use crate::ingest::Rules;
-use crate::ingest::accept::{Sent, accept};
+use crate::ingest::accept::{Sent, Way, accept};
 use crate::ingest::gate::Pass;
 use crate::ingest::outcome::outcome;
 use crate::ingest::replies::Replies;
 use crate::ingest::request::Wishes;
+use crate::ingest::spooling::Resort;
 use crate::shutdown::Phase;
 use crate::stages::admission::Budget;
 use crate::stages::limit::Clock;
@@ -62,7 +63,9 @@ impl Shop {
         let told = Arc::clone(&replies);
         tokio::spawn(async move { told.tell().await });
         let app = Gateway {
+            backlog: Arc::default(),
             replies,
+            spooling: None,
             budget: Budget::new(&config.budget),
             rules: ArcSwap::from_pointee(Rules::new(config, None)),
             sink: Arc::clone(&fake) as Arc<dyn Sink>,
@@ -98,15 +101,23 @@ impl Shop {
             config: Arc::clone(&rules.config),
             permit: self.app.budget.open(&client.share, &topic),
             pair: self.app.metrics.pair(&client.id, &topic),
-            to: Destination { topic, known: Known { partitions: 2, max_message_bytes: None }, linger: None },
+            to: Destination {
+                topic,
+                known: Known { partitions: 2, max_message_bytes: None },
+                linger: None,
+                patience: std::time::Duration::from_secs(10),
+            },
             wishes: Wishes::of(&fields, Some(query), &policy.topic.formats).unwrap(),
             client,
             policy,
+            resort: Resort::Never,
+            kafka_away: false,
         }
     }
 
     fn send(&self, query: &str, lines: &'static str) -> Result<Sent, Answered> {
-        accept(&self.app, self.pass(query, &[]), Bytes::from_static(lines.as_bytes())).map_err(Answered::from)
+        accept(&self.app, self.pass(query, &[]), RequestId::new(), Bytes::from_static(lines.as_bytes()))
+            .map_err(Answered::from)
     }
 
     /// Status and body of the answer to `lines`, the request's id as `ID`.
@@ -172,7 +183,7 @@ async fn the_sink_gets_what_was_posted() {
     let shop = Shop::over(Fake::obliging());
     let headers = [("kafka-timestamp", "7"), ("kafka-header-trace", "abc")];
     let body = Bytes::from_static(b" {\"id\": \"k\\u0031\"} \n");
-    assert!(accept(&shop.app, shop.pass("", &headers), body).is_ok());
+    assert!(accept(&shop.app, shop.pass("", &headers), RequestId::new(), body).is_ok());
     let record = Record {
         topic: "orders".into(),
         key: Some(b"k1".to_vec()),
@@ -230,7 +241,8 @@ async fn a_504_says_that_nobody_knows() {
 async fn when_the_wait_is_over_what_is_known_is_told() {
     let shop = Shop::where_each(|place| (place != 1).then(|| acked(place)).flatten());
     let sent = shop.send("", "1\n2\n3\n").unwrap();
-    let ticket = sent.ticket;
+    let Way::Kafka { ticket, .. } = &sent.way else { panic!("the straight way") };
+    let ticket = *ticket;
     let told = outcome(&shop.app, sent).await.unwrap();
     assert_eq!(told.accepted, 2);
     let body = accepted_response(&told, RequestId::new()).into_body().collect().await.unwrap().to_bytes();
@@ -249,7 +261,8 @@ async fn when_the_wait_is_over_what_is_known_is_told() {
 async fn events_of_a_caller_who_hung_up_are_counted_by_what_became_of_them() {
     let shop = Shop::where_each(|_| None);
     let sent = shop.send("", "1\n2\n").unwrap();
-    let ticket = sent.ticket;
+    let Way::Kafka { ticket, .. } = &sent.way else { panic!("the straight way") };
+    let ticket = *ticket;
     drop(sent);
     assert!(shop.app.budget.usage().used > 0, "the bytes are held until Kafka's word");
     shop.fake.settle(ticket, 0, acked(0).unwrap());

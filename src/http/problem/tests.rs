@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::*;
-use crate::reject::{Extent, Policy, Reason};
+use crate::reject::{Extent, Policy, Reason, Room};
 
 async fn rendered(reject: &Reject) -> (Response, RequestId, String) {
     let request_id = RequestId::new();
@@ -38,6 +38,7 @@ fn all() -> Vec<Reject> {
             Code::Unauthenticated => Reject::Unauthenticated,
             Code::ForbiddenTopic => Reject::ForbiddenTopic { topic: topic() },
             Code::UnknownTopic => Reject::UnknownTopic { topic: topic() },
+            Code::UnknownRequest => Reject::UnknownRequest,
             Code::NotFound => Reject::NotFound,
             Code::MethodNotAllowed => Reject::MethodNotAllowed,
             Code::BodyTimeout => Reject::BodyTimeout { limit: wait, idle: true },
@@ -60,7 +61,13 @@ fn all() -> Vec<Reject> {
             Code::Internal => Reject::Internal,
             Code::KafkaRejected => Reject::KafkaRejected { failures: failures(), of: 2 },
             Code::Overloaded => Reject::Overloaded,
-            Code::KafkaUnavailable => Reject::KafkaUnavailable { detail: "words".into(), failures: failures() },
+            Code::KafkaUnavailable => Reject::KafkaUnavailable {
+                detail: "words".into(),
+                failures: failures(),
+                retry_after: Duration::from_secs(5),
+            },
+            Code::SpoolFull => Reject::SpoolFull { what: Room::Client },
+            Code::SpoolFailed => Reject::SpoolFailed,
             Code::Draining => Reject::Draining,
             Code::OutcomeUnknown => Reject::OutcomeUnknown { failures: failures(), of: 2 },
         })
@@ -76,6 +83,7 @@ const TABLE: &[Line] = &[
     ("unauthenticated", 401, false, "docs", &[("www-authenticate", "Bearer realm=\"klamm\"")], &[]),
     ("forbidden_topic", 403, false, "docs", &[], &[]),
     ("unknown_topic", 404, false, "docs", &[], &[]),
+    ("unknown_request", 404, false, "docs", &[], &[]),
     ("not_found", 404, false, "docs", &[], &[]),
     ("method_not_allowed", 405, false, "docs", &[], &[]),
     ("body_timeout", 408, true, "docs", &[CLOSE], &[]),
@@ -99,6 +107,8 @@ const TABLE: &[Line] = &[
     ("kafka_rejected", 502, false, "docs", &[], &["errors"]),
     ("overloaded", 503, true, "temporary-reduced-capacity", &[("retry-after", "1")], &[]),
     ("kafka_unavailable", 503, true, "docs", &[("retry-after", "5")], &["errors"]),
+    ("spool_full", 503, true, "docs", &[("retry-after", "5")], &[]),
+    ("spool_failed", 503, true, "docs", &[("retry-after", "1")], &[]),
     ("draining", 503, true, "docs", &[("retry-after", "1"), CLOSE], &[]),
     ("outcome_unknown", 504, true, "docs", &[], &["errors"]),
 ];
@@ -179,7 +189,8 @@ async fn failed_runs_are_listed_with_their_fate() {
 
 #[tokio::test]
 async fn a_refusal_without_runs_has_no_errors() {
-    let reject = Reject::KafkaUnavailable { detail: "away".into(), failures: Vec::new() };
+    let reject =
+        Reject::KafkaUnavailable { detail: "away".into(), failures: Vec::new(), retry_after: Duration::from_secs(5) };
     assert!(!body(&reject).await.contains("errors\":"));
 }
 

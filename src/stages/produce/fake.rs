@@ -66,7 +66,7 @@ impl Fake {
 
 impl Sink for Fake {
     fn send(&self, to: &Destination, _: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket {
-        let ticket = self.flights.begin(Arc::clone(&batch), done, None);
+        let ticket = self.flights.begin(Arc::clone(&batch), done, None, None);
         for (place, event) in batch.events.iter().enumerate() {
             let bytes = |piece| batch.bytes(piece).to_vec();
             self.lock().push(Record {

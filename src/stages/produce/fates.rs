@@ -61,6 +61,15 @@ impl Fates {
         }
     }
 
+    /// Which of `events` events have no fate.
+    pub(super) fn missing(&self, events: usize) -> Vec<bool> {
+        let mut missing = vec![true; events];
+        for run in &self.0 {
+            missing.get_mut(run.place..run.place + run.count).unwrap_or_default().fill(false);
+        }
+        missing
+    }
+
     /// Puts the runs in the order of the events.
     pub(super) fn sort(&mut self) {
         self.0.sort_unstable_by_key(|run| run.place);

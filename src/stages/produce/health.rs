@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::catalog::Scout;
@@ -33,6 +34,10 @@ pub struct Health {
     /// An event was acknowledged since the last question.
     acked: AtomicBool,
     complaints: Mutex<Vec<(Instant, String)>>,
+    /// Since when nobody answers.
+    down: Mutex<Option<Instant>>,
+    /// There is reason to ask now.
+    doubt: Notify,
 }
 
 impl Health {
@@ -44,6 +49,17 @@ impl Health {
     /// Whether Kafka has ever answered.
     pub fn has_met(&self) -> bool {
         self.met.load(Ordering::Relaxed)
+    }
+
+    /// How long Kafka has not answered, if it does not; also where it never has.
+    pub fn outage(&self) -> Option<Duration> {
+        let down = || *self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.is_up()).then(|| down().map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+
+    /// Notes that a producer has lost all its connections: to be asked about at once.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
     }
 
     /// Notes that an event was acknowledged.
@@ -75,12 +91,18 @@ impl Health {
     /// Asks for ever. Runs as a task; cancelling it leaves the last answer standing.
     pub async fn watch(self: Arc<Self>, scout: Arc<Scout>) {
         let mut strikes = 0;
+        let mut silent = Instant::now();
+        // A producer has lost every connection: then one question without an answer is enough.
+        let mut doubted = false;
+        self.note_down(Some(silent));
         loop {
+            let asked = Instant::now();
             let answer = scout.ask_brokers(PATIENCE).await;
             let acked = self.acked.swap(false, Ordering::Relaxed);
             match answer {
                 Ok(brokers) => {
                     strikes = 0;
+                    self.note_down(None);
                     if !self.up.swap(true, Ordering::Relaxed) {
                         self.lock().clear();
                         info!(brokers, "kafka answers");
@@ -89,15 +111,24 @@ impl Health {
                 }
                 Err(_) if acked => strikes = 0,
                 Err(error) => {
-                    strikes += 1;
+                    silent = if strikes == 0 { asked } else { silent };
+                    strikes += if doubted { STRIKES } else { 1 };
                     if strikes >= STRIKES || !self.has_met() {
+                        if self.is_up() {
+                            self.note_down(Some(silent));
+                        }
                         self.up.store(false, Ordering::Relaxed);
                         self.complain(&format!("no broker answers: {error}"));
                     }
                 }
             }
-            tokio::time::sleep(if self.is_up() && strikes == 0 { CALM } else { ANXIOUS }).await;
+            let pause = if self.is_up() && strikes == 0 { CALM } else { ANXIOUS };
+            doubted = tokio::time::timeout(pause, self.doubt.notified()).await.is_ok() && self.is_up();
         }
+    }
+
+    fn note_down(&self, since: Option<Instant>) {
+        *self.down.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Instant, String)>> {

@@ -1,19 +1,21 @@
 //! The sink that is Kafka: librdkafka's producers, one for each lane, batch size and linger that is needed.
 //!
-//! Promises: never blocks; events of one request are enqueued in their order; a producer that failed for good is
-//! replaced at the next send.
+//! Promises: never blocks; events of one request are enqueued in their order; what is sent while the
+//! [supervisor](super::supervisor) replaces a producer waits for the next one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tracing::info;
 
+use super::backlog::{Ledger, Probe, Queue, Queues, is_hopeless};
 use super::context::{Context, Ears, is_final};
-use super::flights::Ticket;
+use super::flights::{Course, Ticket, Unsettled};
 use super::options::Options;
 use super::partitions::of_key;
+use super::supervisor::Calm;
 use super::{Completion, Destination, Fate, Fates, Lane, Run, Sink, Waiting};
 use crate::event::{Batch, Event, Piece, TopicName};
 use crate::librdkafka::{ANY_PARTITION, Cargo, Loading, Producer, Record, Topic};
@@ -22,7 +24,7 @@ type Lines = BTreeMap<Class, Arc<Line>>;
 
 /// What shares a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Class {
+pub(super) struct Class {
     lane: Lane,
     /// Few: the sizes below the configured one are powers of two.
     batch_bytes: u64,
@@ -30,38 +32,88 @@ struct Class {
     linger: Duration,
 }
 
-/// How long a producer that is lost or given up may still report.
+/// How long a producer that is given up may still report.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Kafka.
 pub struct Kafka {
-    options: Options,
-    ears: Ears,
+    pub(super) options: Options,
+    pub(super) ears: Ears,
     /// `None` once given up.
     lines: RwLock<Option<Lines>>,
+    /// Held while producers are replaced.
+    pub(super) mending: Mutex<()>,
+    pub(super) calm: Calm,
 }
 
 /// A producer and its handles of topics.
-struct Line {
+pub(super) struct Line {
+    pub(super) class: Class,
+    /// The same for all producers that follow each other in this place.
+    pub(super) slot: u32,
+    /// Held by senders while they send.
+    gate: RwLock<Gate>,
     /// Before the producer, which a handle keeps alive: so the last to go is the producer's own thread.
-    topics: RwLock<HashMap<TopicName, Arc<Topic<Context>>>>,
-    producer: Producer<Context>,
+    ways: RwLock<HashMap<TopicName, Arc<Way>>>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) producer: Producer<Context>,
+}
+
+/// What those who want to send find.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Gate {
+    /// The producer takes events.
+    Open,
+    /// They begin their flight, and the next producer will take them.
+    Shut,
+    /// They fail.
+    Refusing(RDKafkaErrorCode),
+    /// Another line has its place.
+    Gone,
+}
+
+/// A topic of one producer.
+pub(super) struct Way {
+    topic: Topic<Context>,
+    queues: Queues,
+    probe: Probe,
 }
 
 impl Line {
-    /// Whether every later send fails, and it is time for another producer.
-    fn is_lost(&self) -> bool {
-        let client = self.producer.client();
-        client.fatal_error().is_some() && client.context().may_be_replaced()
+    pub(super) fn context(&self) -> &Context {
+        self.producer.client().context()
     }
 
-    fn topic(&self, name: &TopicName) -> Result<Arc<Topic<Context>>, RDKafkaErrorCode> {
-        if let Some(topic) = self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(Arc::clone(topic));
+    pub(super) fn gate(&self) -> RwLockWriteGuard<'_, Gate> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_gate(&self, gate: Gate) {
+        *self.gate() = gate;
+    }
+
+    fn enter(&self) -> RwLockReadGuard<'_, Gate> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The way to a topic.
+    pub(super) fn way(&self, to: &Destination) -> Result<Arc<Way>, RDKafkaErrorCode> {
+        let wide = |way: &&Arc<Way>| way.queues.len() >= usize::try_from(to.known.partitions).unwrap_or(0);
+        if let Some(way) = self.ways.read().unwrap_or_else(PoisonError::into_inner).get(&to.topic).filter(wide) {
+            return Ok(Arc::clone(way));
         }
-        let topic = Arc::new(self.producer.topic(name.as_str())?);
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(topics.entry(name.clone()).or_insert(topic)))
+        let topic = self.producer.topic(to.topic.as_str())?;
+        let queues = self.ledger.open(&to.topic, to.known.partitions);
+        let way = Arc::new(Way { topic, queues, probe: Probe::default() });
+        self.ways.write().unwrap_or_else(PoisonError::into_inner).insert(to.topic.clone(), Arc::clone(&way));
+        Ok(way)
+    }
+}
+
+impl Way {
+    fn queue(&self, partition: i32) -> Option<&Queue> {
+        let queue = usize::try_from(partition).ok().and_then(|partition| self.queues.get(partition));
+        queue.map(|queue| &**queue)
     }
 }
 
@@ -72,30 +124,48 @@ impl Kafka {
     /// Where librdkafka does not take the properties.
     pub fn new(options: Options, ears: Ears) -> KafkaResult<Self> {
         let (batch_bytes, linger) = (options.batch_bytes(None), options.linger(None));
-        let kafka = Self { options, ears, lines: RwLock::new(Some(BTreeMap::new())) };
+        let kafka = Self {
+            options,
+            ears,
+            lines: RwLock::new(Some(BTreeMap::new())),
+            mending: Mutex::default(),
+            calm: Calm::default(),
+        };
         kafka.line(Class { lane: Lane::Express, batch_bytes, linger })?;
         Ok(kafka)
     }
 
     /// Waits until everything is settled or `deadline` is over. Blocks. Says what is left.
     pub fn flush(&self, deadline: Instant) -> Waiting {
-        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for line in lines.unwrap_or_default().into_values() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // Its word is not needed: what counts is what has a fate.
-            let _ = line.producer.flush(left.max(Duration::from_millis(1)));
+        loop {
+            for line in self.all_lines() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // Its word is not needed: what counts is what has a fate.
+                let _ = line.producer.flush(left.max(Duration::from_millis(1)));
+            }
+            let waiting = self.ears.flights.waiting();
+            if waiting == Waiting::default() || Instant::now() >= deadline {
+                return waiting;
+            }
+            // It waits for a producer to be replaced.
+            std::thread::sleep(Duration::from_millis(10));
         }
-        self.ears.flights.waiting()
     }
 
     /// Gives up what is not settled: each such event is settled as failed or unknown, and so is what is sent later.
     /// Blocks for some seconds at most.
     pub fn give_up(&self) {
         let lines = self.lines.write().unwrap_or_else(PoisonError::into_inner).take();
+        // Who replaces a producer finds out that there is no place for the next one.
+        let _mending = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
         for line in lines.unwrap_or_default().into_values() {
+            line.set_gate(Gate::Gone);
             line.producer.purge();
-            // Waits for the reports of what was purged; what has no fate then gets none.
-            let _ = line.producer.flush(LAST_WORDS);
+            // Waits for the reports of what was purged. What then has no fate came back to be sent again.
+            if line.producer.flush(LAST_WORDS) {
+                self.ears.flights.doubt(line.context().take_doubts());
+                self.settle_all(&line, Fate::Failed(RDKafkaErrorCode::PurgeQueue));
+            }
         }
     }
 
@@ -112,65 +182,125 @@ impl Kafka {
         format!("{}-{batch_bytes}{linger}", lane.name())
     }
 
-    fn line(&self, class: Class) -> KafkaResult<Arc<Line>> {
-        let usable = |lines: &Option<Lines>| match lines {
-            None => Some(Err(KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue))),
-            Some(lines) => lines.get(&class).filter(|line| !line.is_lost()).cloned().map(Ok),
-        };
-        if let Some(found) = usable(&self.lines.read().unwrap_or_else(PoisonError::into_inner)) {
-            return found;
-        }
+    pub(super) fn is_given_up(&self) -> bool {
+        self.lines.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    pub(super) fn all_lines(&self) -> Vec<Arc<Line>> {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Puts `next` in the place of `line`; false once given up.
+    pub(super) fn replace(&self, line: &Line, next: &Arc<Line>) -> bool {
         let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = usable(&lines) {
-            return found;
-        }
+        let place = lines.as_mut().and_then(|lines| lines.get_mut(&line.class));
+        place.map(|place| *place = Arc::clone(next)).is_some()
+    }
+
+    /// A line that nobody finds yet.
+    pub(super) fn make(&self, class: Class, slot: u32, ledger: Arc<Ledger>) -> KafkaResult<Arc<Line>> {
         let name = self.name(class);
-        let context = Context::new(name.clone(), self.ears.clone());
+        let patience = self.options.cluster.stall_timeout.get();
+        let context = Context::new(name.clone(), self.ears.clone(), Arc::clone(&ledger), patience);
         let producer = Producer::new(&self.options.producer(class.batch_bytes, class.linger), context)?;
-        let line = Arc::new(Line { topics: RwLock::default(), producer });
         info!(producer = name, "producer made");
-        if let Some(lost) = lines.get_or_insert_default().insert(class, Arc::clone(&line)) {
-            if let Some((_, reason)) = lost.producer.client().fatal_error() {
-                self.ears.health.complain(&format!("the producer failed for good and is replaced: {reason}"));
-            }
-            std::thread::spawn(move || {
-                // What it has sent may still be answered; dropping it calls that unknown.
-                let _ = lost.producer.flush(LAST_WORDS);
-            });
+        let gate = RwLock::new(Gate::Open);
+        Ok(Arc::new(Line { class, slot, gate, ways: RwLock::default(), ledger, producer }))
+    }
+
+    fn line(&self, class: Class) -> KafkaResult<Arc<Line>> {
+        let given_up = || KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue);
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = lines.as_ref().ok_or_else(given_up)?.get(&class) {
+            return Ok(Arc::clone(found));
         }
+        drop(lines);
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        let lines = lines.as_mut().ok_or_else(given_up)?;
+        if let Some(found) = lines.get(&class) {
+            return Ok(Arc::clone(found));
+        }
+        let line = self.make(class, lines.len() as u32, Arc::default())?;
+        lines.insert(class, Arc::clone(&line));
         Ok(line)
     }
 
-    /// The line and the handle for a destination.
-    fn way(&self, to: &Destination, lane: Lane) -> Result<(Arc<Line>, Arc<Topic<Context>>), RDKafkaErrorCode> {
+    /// The line and the way for a destination.
+    fn way(&self, to: &Destination, lane: Lane) -> Result<(Arc<Line>, Arc<Way>), RDKafkaErrorCode> {
         let line = self.line(self.class(to, lane));
         let line = line.map_err(|error| {
             self.ears.health.complain(&format!("no producer: {error}"));
             error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
         })?;
-        let topic = line.topic(&to.topic)?;
-        Ok((line, topic))
+        let way = line.way(to)?;
+        Ok((line, way))
+    }
+
+    /// Measures the queues of `lines`, and notes for each lane which topics are late.
+    pub(super) fn measure(&self, lines: &[Arc<Line>], now: Instant) {
+        for lane in [Lane::Express, Lane::Bulk] {
+            let of_lane = lines.iter().filter(|line| line.class.lane == lane);
+            self.ears.backlog.note(lane, of_lane.flat_map(|line| line.ledger.measure(now)));
+        }
+    }
+
+    /// Hands the events of `flight` that have no fate to the producer of `line`.
+    pub(super) fn send_rest(&self, line: &Line, way: &Way, flight: &Unsettled) {
+        let Unsettled { ticket, batch, to, sticky, open, .. } = flight;
+        let mut places = Order::of(batch, to.known.partitions, || sticky.unwrap_or(ANY_PARTITION)).into_places();
+        places.retain(|(_, place)| open.get(*place as usize).is_some_and(|open| *open));
+        let mut load = way.topic.load(Arc::clone(batch), ticket.token());
+        for (partition, run) in runs(batch, &places) {
+            self.enqueue_run((line, way, to), &mut load, partition, run);
+        }
+    }
+
+    /// Enqueues a run of events for one partition.
+    fn enqueue_run(
+        &self,
+        way: (&Line, &Way, &Destination),
+        load: &mut Loading<'_, Context, Batch>,
+        partition: i32,
+        run: &[(i32, u32)],
+    ) {
+        match run {
+            [(_, place)] if !load.cargo().events.get(*place as usize).is_some_and(is_plain) => {
+                let queue = way.1.queue(partition);
+                queue.inspect(|queue| queue.give(1));
+                if let Err(code) = enqueue_one(load, partition, *place) {
+                    queue.inspect(|queue| queue.settle(1, 0));
+                    self.not_taken(way, load, *place, code);
+                }
+            }
+            _ => self.enqueue(way, load, partition, run.iter().map(|&(_, place)| place)),
+        }
     }
 
     /// Enqueues the events at `places`, which one call can take, to `partition`.
     fn enqueue(
         &self,
-        way: (&Line, &Destination),
+        way: (&Line, &Way, &Destination),
         load: &mut Loading<'_, Context, Batch>,
         partition: i32,
-        places: impl Iterator<Item = u32>,
+        places: impl ExactSizeIterator<Item = u32>,
     ) {
+        let queue = way.1.queue(partition);
+        // Before their reports may come.
+        queue.inspect(|queue| queue.give(places.len()));
         let mut left: Vec<(u32, RDKafkaErrorCode)> = Vec::new();
         load.produce(partition, places, |place, code| left.push((place, code)));
+        queue.filter(|_| !left.is_empty()).inspect(|queue| queue.settle(left.len(), 0));
         for (place, code) in left {
             self.not_taken(way, load, place, code);
         }
     }
 
-    /// Tries an event that was not taken once more where that can help, else fails it.
+    /// Tries an event that was not taken once more where that can help, leaves it where the next producer will take it,
+    /// else fails it.
     fn not_taken(
         &self,
-        (line, to): (&Line, &Destination),
+        (line, _, to): (&Line, &Way, &Destination),
         load: &mut Loading<'_, Context, Batch>,
         place: u32,
         code: RDKafkaErrorCode,
@@ -181,16 +311,29 @@ impl Kafka {
             RDKafkaErrorCode::UnknownPartition if free => enqueue_one(load, ANY_PARTITION, place),
             _ => Err(code),
         };
-        if let Err(code) = again {
-            let fate = refused(line.producer.client().context().cause(code));
-            self.ears.health.complain(&format!("topic {}: {fate}", to.topic));
-            self.ears.flights.settle([(load.token(), Run::of(place as usize, fate))]);
+        let Err(code) = again.map_err(|code| line.context().cause(code)) else { return };
+        if code == RDKafkaErrorCode::Fatal {
+            return self.ears.alarm.notify_one();
         }
+        let fate = refused(code);
+        line.context().note(to.topic.as_str(), code);
+        self.ears.health.complain(&format!("topic {}: {fate}", to.topic));
+        self.ears.flights.settle([(load.token(), Run::of(place as usize, fate))]);
+    }
+
+    /// Fails a whole request.
+    fn fail(&self, batch: Arc<Batch>, done: Box<dyn Completion>, code: RDKafkaErrorCode) -> Ticket {
+        let count = batch.events.len();
+        let ticket = self.ears.flights.begin(batch, done, None, None);
+        if count > 0 {
+            self.ears.flights.settle([(ticket.token(), Run { place: 0, count, fate: refused(code) })]);
+        }
+        ticket
     }
 }
 
 /// The fate of an event that librdkafka did not take.
-fn refused(code: RDKafkaErrorCode) -> Fate {
+pub(super) fn refused(code: RDKafkaErrorCode) -> Fate {
     if is_final(code) { Fate::Refused(code) } else { Fate::Failed(code) }
 }
 
@@ -230,6 +373,15 @@ impl Order {
     }
 }
 
+impl Order {
+    fn into_places(self) -> Vec<(i32, u32)> {
+        match self {
+            Self::AsIs(partition, count) => (0..count).map(|place| (partition, place)).collect(),
+            Self::Sorted(places) => places,
+        }
+    }
+}
+
 /// Runs of `places` for one partition that one call can take: plain events, or one that is not.
 fn runs<'a>(batch: &'a Batch, places: &'a [(i32, u32)]) -> impl Iterator<Item = (i32, &'a [(i32, u32)])> {
     let plain = |&(_, place): &(i32, u32)| batch.events.get(place as usize).is_some_and(is_plain);
@@ -262,47 +414,57 @@ fn enqueue_one(load: &mut Loading<'_, Context, Batch>, partition: i32, place: u3
 impl Sink for Kafka {
     fn send(&self, to: &Destination, lane: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket {
         let flights = &self.ears.flights;
-        let (line, topic) = match self.way(to, lane) {
-            Ok(way) => way,
-            Err(code) => {
-                let count = batch.events.len();
-                let ticket = flights.begin(batch, done, None);
-                if count > 0 {
-                    flights.settle([(ticket.token(), Run { place: 0, count, fate: refused(code) })]);
-                }
+        loop {
+            let (line, way) = match self.way(to, lane) {
+                Ok(way) => way,
+                Err(code) => return self.fail(batch, done, code),
+            };
+            let gate = line.enter();
+            let open = match *gate {
+                Gate::Open => true,
+                Gate::Shut => false,
+                Gate::Refusing(code) => return self.fail(batch, done, code),
+                Gate::Gone => continue,
+            };
+            let mut hold = None;
+            let sticky = || {
+                let partitions = self.ears.atlas.of(&to.topic);
+                let (now, stick) = (Instant::now(), self.options.stick(self.options.linger(to.linger)));
+                let late = |at: usize| way.queues.get(at).is_some_and(|queue| queue.late().is_some());
+                let (partition, held) = partitions.choose(to.known.partitions, batch.size(), now, &stick, late);
+                hold = Some(held);
+                partition
+            };
+            let order = Order::of(&batch, to.known.partitions, sticky);
+            let course = Course { line: line.slot, to: to.clone(), began: Instant::now() };
+            // Before the first event is enqueued: its report may come before the last one is.
+            let ticket = flights.begin(Arc::clone(&batch), done, hold, Some(course));
+            if !open {
                 return ticket;
             }
-        };
-        let mut hold = None;
-        let sticky = || {
-            let partitions = self.ears.atlas.of(&to.topic);
-            let stick = self.options.stick(self.options.linger(to.linger));
-            let (partition, held) = partitions.choose(to.known.partitions, batch.size(), Instant::now(), &stick);
-            hold = Some(held);
-            partition
-        };
-        let order = Order::of(&batch, to.known.partitions, sticky);
-        // Before the first event is enqueued: its report may come before the last one is.
-        let ticket = flights.begin(Arc::clone(&batch), done, hold);
-        let mut load = topic.load(batch, ticket.token());
-        let way = (&*line, to);
-        match order {
-            Order::AsIs(partition, count) => self.enqueue(way, &mut load, partition, 0..count),
-            Order::Sorted(places) => {
-                let batch = Arc::clone(load.cargo());
-                for (partition, run) in runs(&batch, &places) {
-                    match run {
-                        [(_, place)] if !batch.events.get(*place as usize).is_some_and(is_plain) => {
-                            if let Err(code) = enqueue_one(&mut load, partition, *place) {
-                                self.not_taken(way, &mut load, *place, code);
-                            }
+            let mut load = way.topic.load(Arc::clone(&batch), ticket.token());
+            let whole = (&*line, &*way, to);
+            let hopeless =
+                |partition| way.queue(partition).is_some_and(|queue| is_hopeless(queue, &way.probe, to.patience));
+            let fate = Fate::Failed(RDKafkaErrorCode::TimedOutQueue);
+            match order {
+                Order::AsIs(partition, count) if hopeless(partition) && count > 0 => {
+                    flights.settle([(ticket.token(), Run { place: 0, count: count as usize, fate })]);
+                }
+                Order::AsIs(partition, count) => self.enqueue(whole, &mut load, partition, 0..count),
+                Order::Sorted(places) => {
+                    for (partition, run) in runs(&batch, &places) {
+                        if hopeless(partition) {
+                            let failed = run.iter().map(|(_, place)| Run::of(*place as usize, fate));
+                            flights.settle(failed.map(|run| (ticket.token(), run)));
+                        } else {
+                            self.enqueue_run(whole, &mut load, partition, run);
                         }
-                        _ => self.enqueue(way, &mut load, partition, run.iter().map(|&(_, place)| place)),
                     }
                 }
             }
+            return ticket;
         }
-        ticket
     }
 
     fn so_far(&self, ticket: Ticket) -> Option<Fates> {

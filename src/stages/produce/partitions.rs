@@ -104,12 +104,20 @@ struct Partition {
 
 impl Partitions {
     /// The partition for `bytes` without a key, of `count`, at `now`. They wait there for as long as the hold lives.
-    pub fn choose(self: &Arc<Self>, count: i32, bytes: u64, now: Instant, stick: &Stick) -> (i32, Hold) {
+    /// `late` knows those that keep others waiting.
+    pub fn choose(
+        self: &Arc<Self>,
+        count: i32,
+        bytes: u64,
+        now: Instant,
+        stick: &Stick,
+        late: impl Fn(usize) -> bool,
+    ) -> (i32, Hold) {
         let mut state = self.lock();
         let fresh = Partition { leaderless: false, waiting: 0, since: now };
         let count = usize::try_from(count).unwrap_or(0).max(1).max(state.each.len());
         state.each.resize(count, fresh);
-        let at = state.choose(now, stick);
+        let at = state.choose(now, stick, late);
         state.left = state.left.saturating_sub(bytes);
         if let Some(partition) = state.each.get_mut(at) {
             if partition.waiting == 0 {
@@ -133,8 +141,10 @@ impl Partitions {
 }
 
 impl State {
-    fn choose(&mut self, now: Instant, stick: &Stick) -> usize {
-        let good = |state: &Self, at: usize| state.each.get(at).is_some_and(|partition| partition.is_good(now, stick));
+    fn choose(&mut self, now: Instant, stick: &Stick, late: impl Fn(usize) -> bool) -> usize {
+        let good = |state: &Self, at: usize| {
+            state.each.get(at).is_some_and(|partition| partition.is_good(now, stick)) && !late(at)
+        };
         if self.left > 0 && self.until.is_some_and(|until| now < until) && good(self, self.at) {
             return self.at;
         }
@@ -143,7 +153,9 @@ impl State {
         let first = if self.until.is_none() { random() as usize } else { self.at + 1 };
         let mut turns = (0..count).map(|turn| (first + turn) % count);
         let leads = |at: &usize| self.each.get(*at).is_some_and(|partition| !partition.leaderless);
-        let next = turns.clone().find(|at| good(self, *at)).or_else(|| turns.clone().find(leads));
+        let next = turns.clone().find(|at| good(self, *at));
+        let next = next.or_else(|| turns.clone().find(|at| leads(at) && !late(*at)));
+        let next = next.or_else(|| turns.clone().find(leads));
         self.at = next.or_else(|| turns.next()).unwrap_or(0);
         self.until = Some(now + stick.time);
         self.left = stick.bytes;
@@ -170,6 +182,13 @@ pub struct Hold {
     bytes: u64,
 }
 
+impl Hold {
+    /// Which partition.
+    pub fn partition(&self) -> i32 {
+        self.at as i32
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         let now = Instant::now();
@@ -188,7 +207,7 @@ mod tests {
 
     /// Chooses for `requests` of 100 bytes, each at its time and settled at once.
     fn choices(partitions: &Arc<Partitions>, at: impl Iterator<Item = Instant>) -> Vec<i32> {
-        at.map(|now| partitions.choose(4, 100, now, &STICK).0).collect()
+        at.map(|now| partitions.choose(4, 100, now, &STICK, |_| false).0).collect()
     }
 
     #[test]
@@ -228,7 +247,7 @@ mod tests {
     #[test]
     fn a_partition_without_a_leader_is_left_at_once_and_taken_again_when_it_has_one() {
         let (partitions, now) = (Arc::<Partitions>::default(), Instant::now());
-        let (first, _hold) = partitions.choose(4, 100, now, &STICK);
+        let (first, _hold) = partitions.choose(4, 100, now, &STICK, |_| false);
         partitions.leaderless(&[first]);
         let later = |n: u64| now + Duration::from_millis(n);
         assert!(!choices(&partitions, (0..100).map(later)).contains(&first));
@@ -239,16 +258,16 @@ mod tests {
     #[test]
     fn where_none_has_a_leader_one_is_taken_all_the_same() {
         let partitions = Arc::<Partitions>::default();
-        let (_, _hold) = partitions.choose(2, 100, Instant::now(), &STICK);
+        let (_, _hold) = partitions.choose(2, 100, Instant::now(), &STICK, |_| false);
         partitions.leaderless(&[0, 1]);
-        assert!((0..2).contains(&partitions.choose(2, 100, Instant::now(), &STICK).0));
+        assert!((0..2).contains(&partitions.choose(2, 100, Instant::now(), &STICK, |_| false).0));
     }
 
     #[test]
     fn a_partition_over_its_cap_is_left_until_it_has_room() {
         let (partitions, now) = (Arc::<Partitions>::default(), Instant::now());
-        let (first, hold) = partitions.choose(4, 600, now, &STICK);
-        assert_ne!(partitions.choose(4, 100, now, &STICK).0, first);
+        let (first, hold) = partitions.choose(4, 600, now, &STICK, |_| false);
+        assert_ne!(partitions.choose(4, 100, now, &STICK, |_| false).0, first);
         drop(hold);
         let chosen = choices(&partitions, (0..40).map(|_| now));
         assert!(chosen.contains(&first));
@@ -257,7 +276,7 @@ mod tests {
     #[test]
     fn a_partition_that_does_not_answer_is_left_after_a_second() {
         let (partitions, now) = (Arc::<Partitions>::default(), Instant::now());
-        let (first, hold) = partitions.choose(4, 100, now, &STICK);
+        let (first, hold) = partitions.choose(4, 100, now, &STICK, |_| false);
         let later = |n: u64| now + Duration::from_millis(1500 + n);
         assert!(!choices(&partitions, (0..100).map(later)).contains(&first));
         drop(hold);
@@ -265,9 +284,19 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_keeps_others_waiting_is_left_while_there_is_one_that_does_not() {
+        let (partitions, now) = (Arc::<Partitions>::default(), Instant::now());
+        for n in 0..100 {
+            let now = now + Duration::from_millis(n * 20);
+            assert_eq!(partitions.choose(4, 100, now, &STICK, |at| at != 2).0, 2);
+        }
+        assert!((0..4).contains(&partitions.choose(4, 100, now, &STICK, |_| true).0));
+    }
+
+    #[test]
     fn where_every_partition_is_slow_they_take_turns() {
         let (partitions, now) = (Arc::<Partitions>::default(), Instant::now());
-        let _holds: Vec<_> = (0..4).map(|_| partitions.choose(4, 1000, now, &STICK)).collect();
+        let _holds: Vec<_> = (0..4).map(|_| partitions.choose(4, 1000, now, &STICK, |_| false)).collect();
         let chosen = choices(&partitions, (0..40).map(|n| now + Duration::from_secs(2 + n)));
         assert!((0..4).all(|number| chosen.contains(&number)), "{chosen:?}");
     }

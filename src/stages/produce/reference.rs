@@ -2,6 +2,7 @@
 //! its topic, the partition chosen by librdkafka. For tests, which hold [`super::kafka::Kafka`] to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaResult;
@@ -50,7 +51,8 @@ pub struct Reference {
 impl Reference {
     /// With one producer for everything.
     pub fn new(options: &Options, ears: Ears) -> KafkaResult<Arc<Self>> {
-        let context = Reports(Context::new("reference".into(), ears.clone()), ears.clone());
+        let context =
+            Reports(Context::new("reference".into(), ears.clone(), Arc::default(), Duration::MAX), ears.clone());
         let producer =
             options.producer(options.batch_bytes(None), options.linger(None)).create_with_context(context)?;
         Ok(Arc::new(Self { ears, producer }))
@@ -75,7 +77,7 @@ impl Reference {
 
 impl Sink for Reference {
     fn send(&self, to: &Destination, _: Lane, batch: Arc<Batch>, done: Box<dyn Completion>) -> Ticket {
-        let ticket = self.ears.flights.begin(Arc::clone(&batch), done, None);
+        let ticket = self.ears.flights.begin(Arc::clone(&batch), done, None, None);
         for (place, event) in batch.events.iter().enumerate() {
             let opaque = ticket.token() << 32 | place;
             if let Err(error) = self.enqueue(to, &batch, event, opaque) {

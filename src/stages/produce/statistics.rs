@@ -17,18 +17,13 @@ pub struct Board {
 }
 
 impl Board {
-    /// Takes the JSON text that librdkafka gives once a second. Shows each topic's partitions that have no leader.
-    pub fn post(&self, producer: &str, json: &[u8], mut leaderless: impl FnMut(&str, &[i32])) {
-        match serde_json::from_slice::<Text>(json) {
-            Ok(text) => {
-                for (name, topic) in &text.topics {
-                    leaderless(name, &topic.leaderless());
-                }
-                let stats = text.read(producer);
-                self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(producer.to_owned(), stats);
-            }
-            Err(error) => warn!(%error, "statistics of librdkafka not understood"),
-        }
+    /// Takes the JSON text that librdkafka gives once a second, and gives what is in it to those who read more.
+    pub fn post(&self, producer: &str, json: &[u8]) -> Option<Text> {
+        let text = serde_json::from_slice::<Text>(json);
+        let text = text.inspect_err(|error| warn!(%error, "statistics of librdkafka not understood")).ok()?;
+        let stats = text.read(producer);
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(producer.to_owned(), stats);
+        Some(text)
     }
 
     /// Everything that is on it.
@@ -39,20 +34,27 @@ impl Board {
 
 /// The part of STATISTICS.md (librdkafka) that is read. Latencies in microseconds, throttling in milliseconds.
 #[derive(Deserialize)]
-struct Text {
+pub struct Text {
     msg_cnt: u64,
     msg_size: u64,
     msg_size_max: u64,
-    brokers: HashMap<String, Broker>,
+    /// By name.
+    pub brokers: HashMap<String, Broker>,
     topics: HashMap<String, Topic>,
 }
 
+/// A broker, or an address from the config that stands for one.
 #[derive(Deserialize)]
-struct Broker {
-    nodeid: i32,
+pub struct Broker {
+    /// -1 for an address.
+    pub nodeid: i32,
     state: String,
     txerrs: u64,
     txretries: u64,
+    /// Requests without an answer.
+    pub waitresp_cnt: u64,
+    /// Microseconds since it last said something; -1 for never.
+    rxidle: i64,
     rtt: Figures,
     int_latency: Figures,
     outbuf_latency: Figures,
@@ -67,11 +69,17 @@ struct Topic {
     partitions: HashMap<String, Partition>,
 }
 
+/// A partition of a topic that is written to.
 #[derive(Deserialize)]
-struct Partition {
-    partition: i32,
-    /// -1 is none.
-    leader: i32,
+pub struct Partition {
+    /// Its number.
+    pub partition: i32,
+    /// The node that leads it; -1 is none.
+    pub leader: i32,
+    /// Records sent, repetitions included.
+    pub txmsgs: u64,
+    /// Number of the last record that was acknowledged.
+    pub acked_msgid: u64,
 }
 
 impl Topic {
@@ -89,10 +97,29 @@ struct Figures {
 }
 
 impl Text {
-    fn read(self, name: &str) -> ProducerStats {
+    /// The partitions of all topics.
+    pub fn partitions(&self) -> impl Iterator<Item = (&str, &Partition)> {
+        let real = |partition: &&Partition| partition.partition >= 0;
+        self.topics.iter().flat_map(move |(name, topic)| {
+            topic.partitions.values().filter(real).map(move |partition| (name.as_str(), partition))
+        })
+    }
+
+    /// Each topic with those of its partitions that have no leader.
+    pub fn leaderless(&self) -> impl Iterator<Item = (&str, Vec<i32>)> {
+        self.topics.iter().map(|(name, topic)| (name.as_str(), topic.leaderless()))
+    }
+
+    /// The brokers that hold the producer back, by name: a quota is spent.
+    pub fn throttling(&self) -> impl Iterator<Item = &str> {
+        let real = self.brokers.iter().filter(|(_, broker)| broker.nodeid >= 0 && broker.throttle.avg > 0);
+        real.map(|(name, _)| name.as_str())
+    }
+
+    fn read(&self, name: &str) -> ProducerStats {
         // Bootstrap entries repeat brokers that have a number of their own.
-        let brokers = self.brokers.into_iter().filter(|(_, broker)| broker.nodeid >= 0);
-        let mut brokers: Vec<_> = brokers.map(|(name, broker)| broker.read(name)).collect();
+        let brokers = self.brokers.iter().filter(|(_, broker)| broker.nodeid >= 0);
+        let mut brokers: Vec<_> = brokers.map(|(name, broker)| broker.read(name.clone())).collect();
         brokers.sort_by(|a, b| a.name.cmp(&b.name));
         ProducerStats {
             name: name.to_owned(),
@@ -115,13 +142,23 @@ fn batch(topics: &HashMap<String, Topic>) -> Window<ByteSize> {
 }
 
 impl Broker {
-    fn read(self, name: String) -> BrokerStats {
+    /// Whether it is connected and known to speak our language.
+    pub fn is_up(&self) -> bool {
+        self.state == "UP" || self.state == "UPDATE"
+    }
+
+    /// How long it has said nothing.
+    pub fn silent(&self) -> Duration {
+        u64::try_from(self.rxidle).map_or(Duration::MAX, Duration::from_micros)
+    }
+
+    fn read(&self, name: String) -> BrokerStats {
         let micros = |n: i64| Duration::from_micros(u64::try_from(n).unwrap_or(0));
         let window = |f: &Figures| Window { avg: micros(f.avg), p99: micros(f.p99) };
         let throttle = Figures { avg: self.throttle.avg * 1000, p99: self.throttle.p99 * 1000, ..self.throttle };
         BrokerStats {
             name,
-            up: self.state == "UP" || self.state == "UPDATE",
+            up: self.is_up(),
             rtt: window(&self.rtt),
             queue: window(&self.int_latency),
             send: window(&self.outbuf_latency),
@@ -141,7 +178,7 @@ mod tests {
         let zero = r#"{"avg":0,"p99":0,"cnt":0}"#;
         let broker = |node: i32| {
             format!(
-                r#"{{"nodeid":{node},"state":"UP","txerrs":1,"txretries":2,"rtt":{{"avg":1500,"p99":9000,"cnt":3}},
+                r#"{{"nodeid":{node},"state":"UP","txerrs":1,"txretries":2,"waitresp_cnt":0,"rxidle":-1,"rtt":{{"avg":1500,"p99":9000,"cnt":3}},
                 "int_latency":{zero},"outbuf_latency":{zero},"throttle":{{"avg":2,"p99":3,"cnt":1}},"more":1}}"#
             )
         };
@@ -149,17 +186,23 @@ mod tests {
             r#"{{"msg_cnt":5,"msg_size":700,"msg_size_max":9000,"x":null,
             "brokers":{{"a:1/bootstrap":{},"a:1/1":{}}},
             "topics":{{"t":{{"batchsize":{{"avg":100,"p99":200,"cnt":1}},"partitions":{{
-            "-1":{{"partition":-1,"leader":-1}},"0":{{"partition":0,"leader":1}},"1":{{"partition":1,"leader":-1}}}}}},
+            "-1":{{"partition":-1,"leader":-1,"txmsgs":0,"acked_msgid":0}},
+            "0":{{"partition":0,"leader":1,"txmsgs":7,"acked_msgid":7}},
+            "1":{{"partition":1,"leader":-1,"txmsgs":0,"acked_msgid":0}}}}}},
             "u":{{"batchsize":{{"avg":400,"p99":900,"cnt":2}}}}}}}}"#,
             broker(-1),
             broker(1)
         );
         let board = Board::default();
-        let mut leaderless = Vec::new();
-        board.post("p", json.as_bytes(), |topic, partitions| leaderless.push((topic.to_owned(), partitions.to_vec())));
-        board.post("p", b"not json", |_, _| panic!("nothing was read"));
+        let text = board.post("p", json.as_bytes()).unwrap();
+        assert!(board.post("p", b"not json").is_none());
+        let mut leaderless: Vec<_> = text.leaderless().collect();
         leaderless.sort();
-        assert_eq!(leaderless, [("t".to_owned(), vec![1]), ("u".to_owned(), vec![])]);
+        assert_eq!(leaderless, [("t", vec![1]), ("u", vec![])]);
+        let mut partitions: Vec<_> = text.partitions().map(|(topic, p)| (topic, p.partition, p.txmsgs)).collect();
+        partitions.sort_unstable();
+        assert_eq!(partitions, [("t", 0, 7), ("t", 1, 0)]);
+        assert_eq!(text.throttling().collect::<Vec<_>>(), ["a:1/1"]);
         let [stats] = &board.read()[..] else { panic!("one producer") };
         assert_eq!((stats.queue_messages, stats.queue_bytes.get(), stats.queue_limit.get()), (5, 700, 9000));
         assert_eq!((stats.batch.avg.get(), stats.batch.p99.get()), (300, 900));

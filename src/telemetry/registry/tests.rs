@@ -81,7 +81,7 @@ fn a_snapshot_holds_what_was_counted() {
     let now = pair.snapshot();
     assert_eq!((now.received, now.bytes), (7, 70));
     assert_eq!(Outcome::ALL.map(|outcome| now.outcome(outcome)), [1, 2, 3, 4]);
-    assert_eq!(RequestResult::ALL.map(|result| now.result(result)), [1, 2, 3, 4, 5]);
+    assert_eq!(RequestResult::ALL.map(|result| now.result(result)), [1, 2, 3, 4, 5, 6]);
     assert_eq!(now.refusals, [(Code::Unauthenticated, 1), (Code::OutcomeUnknown, 2)]);
     assert_eq!((now.ack.count, now.ack.sum), (1, Duration::from_millis(3)));
 }

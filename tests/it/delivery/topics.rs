@@ -113,6 +113,8 @@ async fn a_client_is_shown_its_own_topics_with_their_policies() {
         "max_event_bytes": 5 * 1024,
         "tombstones": false,
         "partition": true,
+        "ack": "kafka",
+        "on_outage": "refuse",
     });
     let mut orders = json!({
         "topic": "shown-orders",
@@ -121,6 +123,8 @@ async fn a_client_is_shown_its_own_topics_with_their_policies() {
         "max_event_bytes": 1000 * 1024,
         "tombstones": true,
         "partition": false,
+        "ack": "kafka",
+        "on_outage": "refuse",
     });
     assert_eq!((list.status, list.json()), (200, json!({ "topics": [clicks, orders] })));
     // One alone is shown with what Kafka says.

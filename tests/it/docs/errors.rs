@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use klamm::config::{Caps, Config, Decision, Format, KeyRule, Topic};
 use klamm::event::RequestId;
 use klamm::http::problem::{Problem, render};
-use klamm::reject::{Code, Extent, Failure, Policy, Reason, Reject};
+use klamm::reject::{Code, Extent, Failure, Policy, Reason, Reject, Room};
 use klamm::stages::decode::{Media, Single, accept_post, decode};
 use klamm::stages::route::key;
 use klamm::stages::validate::{self, Known, OnInvalid};
@@ -25,6 +25,7 @@ fn example(code: Code) -> Reject {
         Code::Unauthenticated => Reject::Unauthenticated,
         Code::ForbiddenTopic => Reject::ForbiddenTopic { topic: topic("payments") },
         Code::UnknownTopic => Reject::UnknownTopic { topic: topic("ordres") },
+        Code::UnknownRequest => Reject::UnknownRequest,
         Code::NotFound => Reject::NotFound,
         Code::MethodNotAllowed => Reject::MethodNotAllowed,
         Code::BodyTimeout => Reject::BodyTimeout { limit: Config::default().ingest.body_idle.get(), idle: true },
@@ -42,7 +43,7 @@ fn example(code: Code) -> Reject {
             let single = Single::of(&headers).unwrap();
             decode(Media::Json, Bytes::from_static(b"[1,2]"), &single, &caps).unwrap_err()
         }
-        Code::BadQuery => Reject::BadQuery { detail: "known parameters: on_invalid, wait, return".into() },
+        Code::BadQuery => Reject::BadQuery { detail: "known parameters: on_invalid, wait, return, respond".into() },
         Code::BadEncoding => Reject::BadEncoding { detail: "the body is not gzip: it is cut off".into() },
         Code::InvalidEvents => refusal("application/x-ndjson", "{\"n\":1}\n{\"n\":\n{\"n\":3}\n"),
         Code::RateLimited => {
@@ -59,7 +60,10 @@ fn example(code: Code) -> Reject {
         Code::KafkaUnavailable => Reject::KafkaUnavailable {
             detail: "Kafka does not answer; nothing was written".into(),
             failures: Vec::new(),
+            retry_after: std::time::Duration::from_secs(5),
         },
+        Code::SpoolFull => Reject::SpoolFull { what: Room::Client },
+        Code::SpoolFailed => Reject::SpoolFailed,
         Code::Draining => Reject::Draining,
         Code::OutcomeUnknown => {
             let failures = vec![failure(code, 1, "no answer from Kafka yet".to_owned())];

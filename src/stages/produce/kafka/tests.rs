@@ -1,11 +1,15 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+use rdkafka::bindings::rd_kafka_resp_err_t::{
+    RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaApiKey;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::*;
@@ -32,7 +36,12 @@ fn sink(bootstrap: String) -> Kafka {
 
 /// Topic `t` with so many partitions.
 fn to(partitions: i32) -> Destination {
-    Destination { topic: "t".into(), known: Known { partitions, max_message_bytes: None }, linger: None }
+    Destination {
+        topic: "t".into(),
+        known: Known { partitions, max_message_bytes: None },
+        linger: None,
+        patience: LIMIT,
+    }
 }
 
 /// Sends one event; its fate comes later.
@@ -50,30 +59,203 @@ fn fate(told: &mpsc::Receiver<Fates>) -> Fate {
     fates[0]
 }
 
-#[test]
-fn a_producer_that_fails_for_good_is_replaced_within_two_seconds_and_its_events_are_not_unknown() {
-    let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic("t", 1, 1).unwrap();
-    let sink = sink(cluster.bootstrap_servers());
-    assert!(matches!(fate(&send(&sink)), Fate::Acked { .. }));
+/// A sink with its supervisor, on a cluster that has the topic `t` of four partitions.
+struct Supervised {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    sink: Arc<Kafka>,
+    /// Some until the drop.
+    runtime: Option<tokio::runtime::Runtime>,
+}
 
-    let first = sink.line(sink.class(&to(1), Lane::Express)).unwrap();
-    fail_fatally(first.producer.client(), RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
-    drop(first);
-    let failed = Instant::now();
-    loop {
-        match fate(&send(&sink)) {
-            Fate::Acked { .. } => break,
-            // Never sent, so sending it again cannot double it.
-            Fate::Failed(_) => std::thread::sleep(Duration::from_millis(20)),
-            fate => panic!("{fate}"),
-        }
-        assert!(failed.elapsed() < LIMIT, "no new producer");
+impl Supervised {
+    fn start() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 4, 1).unwrap();
+        let sink = Arc::new(sink(cluster.bootstrap_servers()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(Arc::clone(&sink).supervise());
+        Self { cluster, sink, runtime: Some(runtime) }
     }
-    assert!(failed.elapsed() < Duration::from_secs(2), "{:?}", failed.elapsed());
-    let complaints = sink.ears.health.complaints();
-    assert!(complaints.iter().any(|text| text.contains("is replaced")), "{complaints:?}");
-    assert_eq!(sink.waiting(), Waiting::default());
+
+    fn line(&self) -> Arc<Line> {
+        self.sink.line(self.sink.class(&to(4), Lane::Express)).unwrap()
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.sink.give_up();
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+/// What one of several senders has sent and been told.
+struct Said {
+    /// Of events one after the other, each sent after the fate of the one before.
+    fates: Vec<Fate>,
+    /// How long the slowest of them took.
+    slowest: Duration,
+}
+
+/// Sends events of one key, each after the fate of the one before, until `enough`.
+fn say(sink: &Kafka, sender: u32, enough: &AtomicBool) -> Said {
+    let to = Destination {
+        topic: "t".into(),
+        known: Known { partitions: 4, max_message_bytes: None },
+        linger: None,
+        patience: LIMIT,
+    };
+    let mut said = Said { fates: Vec::new(), slowest: Duration::ZERO };
+    while !enough.load(Ordering::Relaxed) {
+        let mut batch = Batch::over(Bytes::new());
+        // Ten at once: in one request, too, they keep their order.
+        for n in 0..10 {
+            let value = batch.make(format!("{sender} {}", said.fates.len() + n).as_bytes());
+            let key = batch.make(format!("key {sender}").as_bytes());
+            let mut event = Event::new(n as u32, 0, Some(value));
+            event.key = Some(key);
+            batch.events.push(event);
+        }
+        let (tell, told) = mpsc::channel();
+        let began = Instant::now();
+        sink.send(&to, Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
+        said.fates.extend(told.recv_timeout(LIMIT).expect("fates").each());
+        said.slowest = said.slowest.max(began.elapsed());
+    }
+    said
+}
+
+/// Every record of `t`: sender and number; those of a partition in order.
+fn records(cluster: &MockCluster<'_, DefaultProducerContext>) -> Vec<(u32, usize)> {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "none");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let (mut from, mut count) = (TopicPartitionList::new(), 0);
+    for partition in 0..4 {
+        let (start, end) = consumer.fetch_watermarks("t", partition, LIMIT).unwrap();
+        assert_eq!(start, 0, "the cluster has forgotten some");
+        count += end;
+        from.add_partition_offset("t", partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&from).unwrap();
+    let records = (0..count).map(|_| {
+        let record = consumer.poll(LIMIT).expect("a record").unwrap();
+        let text = std::str::from_utf8(record.payload().unwrap()).unwrap();
+        let (sender, number) = text.split_once(' ').unwrap();
+        (sender.parse().unwrap(), number.parse().unwrap())
+    });
+    // The events of a sender are in one partition.
+    records.collect()
+}
+
+/// Six senders before, while and after `fault` is done to the producer. Everything must be acknowledged, in order, and
+/// doubled at most where it was counted. Returns how long the slowest request took.
+fn through(fault: impl FnOnce(&Supervised)) -> Duration {
+    let supervised = Supervised::start();
+    let enough = AtomicBool::new(false);
+    let first = supervised.line();
+    let said: Vec<_> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..6)
+            .map(|sender| {
+                scope.spawn({
+                    let (sink, enough) = (&supervised.sink, &enough);
+                    move || say(sink, sender, enough)
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(1500));
+        fault(&supervised);
+        let failed = Instant::now();
+        while Arc::ptr_eq(&supervised.line(), &first) {
+            assert!(failed.elapsed() < LIMIT, "no new producer");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        enough.store(true, Ordering::Relaxed);
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    });
+    let mends = &supervised.sink.ears.mends;
+    let records = records(&supervised.cluster);
+    let mut sent = 0;
+    for (sender, said) in (0..).zip(&said) {
+        sent += said.fates.len();
+        for fate in &said.fates {
+            assert!(matches!(fate, Fate::Acked { .. }), "{fate}");
+        }
+        let numbers = records.iter().filter(|(of, _)| *of == sender).map(|(_, number)| *number);
+        let mut next = 0;
+        for number in numbers {
+            assert!(number <= next, "{sender}: {number} before {next}");
+            next = next.max(number + 1);
+        }
+        assert_eq!(next, said.fates.len(), "{sender}: all of them");
+    }
+    let [_, (_, doubtful)] = mends.resent();
+    let doubled = (records.len() - sent) as u64;
+    assert!(doubled <= doubtful, "{doubled} doubled, {doubtful} counted");
+    assert_eq!(supervised.sink.waiting(), Waiting::default());
+    let slowest = said.iter().map(|said| said.slowest).max().unwrap();
+    println!("{sent} events, {doubled} doubled, resent {:?}, slowest request {slowest:?}", mends.resent());
+    slowest
+}
+
+#[test]
+fn a_producer_that_fails_for_good_under_load_is_replaced_in_two_seconds_and_nothing_is_lost_or_overtaken() {
+    let slowest = through(|supervised| {
+        fail_fatally(supervised.line().producer.client(), RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    });
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn a_broker_that_says_out_of_order_makes_the_producer_fail_and_nothing_is_lost_or_overtaken() {
+    let slowest = through(|supervised| {
+        let out_of_order = [RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER];
+        supervised.cluster.request_errors(RDKafkaApiKey::Produce, &out_of_order);
+    });
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn a_stalled_partition_s_producer_is_replaced_and_nothing_is_lost_or_overtaken() {
+    let slowest = through(|supervised| {
+        supervised.line().context().find_stalled("t", 1);
+    });
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn what_waits_for_a_new_producer_is_settled_when_all_is_given_up() {
+    let supervised = Supervised::start();
+    assert!(matches!(fate(&send(&supervised.sink)), Fate::Acked { .. }));
+    let line = supervised.line();
+    line.set_gate(Gate::Shut);
+    let waiting = send(&supervised.sink);
+    line.context().doom();
+    assert!(waiting.recv_timeout(Duration::from_millis(100)).is_err());
+    supervised.sink.give_up();
+    assert_eq!(fate(&waiting), Fate::Failed(RDKafkaErrorCode::PurgeQueue));
+    assert_eq!(supervised.sink.waiting(), Waiting::default());
+}
+
+#[test]
+fn missing_rights_refuse_at_once_and_make_at_most_one_producer_a_second() {
+    let supervised = Supervised::start();
+    let denied = [RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 1000];
+    supervised.cluster.request_errors(RDKafkaApiKey::InitProducerId, &denied);
+    let (began, mut refused) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(4) {
+        assert_eq!(fate(&send(&supervised.sink)), Fate::Refused(RDKafkaErrorCode::ClusterAuthorizationFailed));
+        refused += 1;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let [(_, replaced), _] = supervised.sink.ears.mends.replaced();
+    assert!((1..=5).contains(&replaced) && refused > 50, "{replaced} producers, {refused} refused");
+    supervised.cluster.clear_request_errors(RDKafkaApiKey::InitProducerId);
+    while !matches!(fate(&send(&supervised.sink)), Fate::Acked { .. }) {
+        assert!(began.elapsed() < LIMIT, "the right is there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -126,7 +308,7 @@ fn written(
     let events = batch.events.len();
     let known = Known { partitions: 4, max_message_bytes: None };
     sink.send(
-        &Destination { topic: topic.into(), known, linger: None },
+        &Destination { topic: topic.into(), known, linger: None, patience: LIMIT },
         Lane::Express,
         Arc::new(batch),
         Box::new(Tell(tell)),
@@ -187,7 +369,7 @@ fn keyed_events_of_a_partition_that_librdkafka_has_not_heard_of_are_written_all_
         batch.events.push(event);
     }
     sink.send(
-        &Destination { topic: "t".into(), known, linger: None },
+        &Destination { topic: "t".into(), known, linger: None, patience: LIMIT },
         Lane::Express,
         Arc::new(batch),
         Box::new(Tell(tell)),
@@ -236,7 +418,7 @@ fn every_event_is_settled_once_through_lost_connections_purges_and_drops() {
                 let (sink, tell) = (Arc::clone(&sink), tell.clone());
                 std::thread::spawn(move || {
                     let known = Known { partitions: 4, max_message_bytes: None };
-                    let to = Destination { topic: "t".into(), known, linger: None };
+                    let to = Destination { topic: "t".into(), known, linger: None, patience: LIMIT };
                     for _ in 0..REQUESTS {
                         sink.send(&to, Lane::Express, Arc::new(mixed()), Box::new(Tell(tell.clone())));
                         std::thread::sleep(Duration::from_millis(5));
