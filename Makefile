@@ -22,7 +22,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test costs bench bench-callgrind memcheck lint kafka demo-real setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash lint kafka demo-real setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -38,6 +38,10 @@ test: ## unit tests, and tests on the mock cluster and on a real Kafka
 	@scripts/setup.sh build test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
 	cargo test $(CARGO_FLAGS) --workspace $(ARGS)
+
+crash-model: ## the spool against N=1000000 schedules of faults and crashes, optimised
+	@scripts/setup.sh build
+	KLAMM_CRASH_MODEL=$(or $(N),1000000) cargo test $(CARGO_FLAGS) --release --lib -- --nocapture whatever_was_acknowledged
 
 costs: ## measure what an event costs in allocations and system calls, and commit it as tests/costs.json
 	@scripts/setup.sh build test
@@ -63,6 +67,22 @@ memcheck: ## the tests of the code over librdkafka's C interface, under valgrind
 	tests=$$(cargo test $(CARGO_FLAGS) --lib --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
 	  valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --suppressions=tests/valgrind.supp \
 	  "$$tests" produce::kafka --test-threads 1
+
+# The load and the brokers take what the release build of klamm leaves of the machine.
+chaos: ## nothing is lost under faults: three brokers, every kind of fault (MINUTES=10, SEED=n, KINDS=a,b); see docs/chaos.md
+	@scripts/setup.sh build test
+	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
+	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	KLAMM_BINARY=target/release/klamm $(if $(MINUTES),KLAMM_CHAOS_MINUTES=$(MINUTES)) $(if $(SEED),KLAMM_CHAOS_SEED=$(SEED)) \
+	  $(if $(KINDS),KLAMM_CHAOS_KINDS=$(KINDS)) \
+	  cargo test $(CARGO_FLAGS) --test it chaos::chaos -- --exact --ignored --nocapture
+
+crash: ## nothing acknowledged is lost by SIGKILL: a life after the other, killed under load (N=200)
+	@scripts/setup.sh build test
+	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
+	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	KLAMM_BINARY=target/release/klamm $(if $(N),KLAMM_CRASH_LIVES=$(N)) \
+	  cargo test $(CARGO_FLAGS) --test it chaos::crash_loop -- --exact --ignored --nocapture
 
 lint: ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint

@@ -11,6 +11,7 @@
 
 mod admin;
 mod admission;
+mod chaos;
 mod cli;
 mod costs;
 mod delivery;

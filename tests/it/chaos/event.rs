@@ -1,0 +1,68 @@
+//! An event's bytes, made from its id alone: what stands in Kafka can be held against what was sent without keeping it.
+
+use super::dice::mixed;
+
+/// Which event: the number of its request in the ledger, its place in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub(super) request: u64,
+    pub(super) index: u32,
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.request, self.index)
+    }
+}
+
+const LONGEST: u64 = 240;
+
+/// Makes the values of one run.
+#[derive(Debug, Clone)]
+pub(super) struct Values {
+    seed: u64,
+    /// Each value has a stretch of it.
+    noise: Vec<u8>,
+}
+
+impl Values {
+    pub(super) fn new(seed: u64) -> Self {
+        let noise = (0..512).flat_map(|word| format!("{:016x}", mixed(seed ^ word)).into_bytes());
+        Self { seed, noise: noise.collect() }
+    }
+
+    /// JSON: the id, noise whose place and length follow from it, and a CRC of both.
+    pub(super) fn of(&self, id: Id) -> Vec<u8> {
+        let chance = mixed(self.seed ^ id.request.rotate_left(20) ^ u64::from(id.index));
+        let (from, length) = (((chance >> 32) % (8192 - LONGEST)) as usize, (chance % LONGEST) as usize);
+        let mut value = format!("{{\"id\":\"{id}\",\"noise\":\"").into_bytes();
+        value.extend_from_slice(&self.noise[from..from + length]);
+        let crc = crc32fast::hash(&value);
+        value.extend_from_slice(format!("\",\"crc\":\"{crc:08x}\"}}").as_bytes());
+        value
+    }
+}
+
+/// The id that stands in `value`, if it looks like one of ours; nothing is said of the rest.
+pub(super) fn id_in(value: &[u8]) -> Option<Id> {
+    let rest = value.strip_prefix(b"{\"id\":\"")?;
+    let end = rest.iter().take(32).position(|byte| *byte == b'"')?;
+    let (request, index) = std::str::from_utf8(&rest[..end]).ok()?.split_once('-')?;
+    Some(Id { request: request.parse().ok()?, index: index.parse().ok()? })
+}
+
+#[test]
+fn a_value_follows_from_its_id_alone_and_is_json() {
+    let (values, id) = (Values::new(7), Id { request: 12, index: 3 });
+    assert_eq!(values.of(id), Values::new(7).of(id));
+    assert_ne!(values.of(id), Values::new(8).of(id));
+    for request in 0..200 {
+        let id = Id { request, index: 3 };
+        let value = values.of(id);
+        assert_eq!(id_in(&value), Some(id));
+        serde_json::from_slice::<serde_json::Value>(&value).unwrap();
+    }
+    for other in ["{\"id\":\"x-1\"}", "{}", "{\"id\":\"12"] {
+        assert_eq!(id_in(other.as_bytes()), None, "{other}");
+    }
+}
