@@ -14,6 +14,7 @@ mod overload;
 mod report;
 mod row;
 mod single;
+mod spool;
 mod stage;
 mod trial;
 
@@ -118,7 +119,7 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<bool> {
     if cfg!(debug_assertions) {
         bench.note("this is a debug build: figures are for trying the tool, not for reading");
     }
-    let groups: [(&[&str], Group); 9] = [
+    let groups: [(&[&str], Group); 10] = [
         (&["P1"], batches::ndjson),
         (&["P2"], single::rows),
         (&["P3a"], latency::single),
@@ -128,6 +129,7 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<bool> {
         (&["P5a"], overload::kafka_is_the_limit),
         (&["P5b", "P5-refusal"], overload::cpu_is_the_limit),
         (&["P6"], many::rows),
+        (&["S"], spool::rows),
     ];
     let mut rows = Vec::new();
     for (ids, measure) in groups {

@@ -41,6 +41,7 @@ pub use options::{Arrivals, Form, Options, Protocol};
 pub use outcome::{Answers, Batches, Generator, Refused, Run, Schedule, Served};
 pub use process::Usage;
 pub use schedule::intended;
+pub use scrape::metric;
 
 use self::control::Window;
 use self::plan::Plan;

@@ -45,18 +45,32 @@ impl Scraper {
     }
 
     fn page(&self) -> Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.place.address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        let Place { path, authority, .. } = &self.place;
-        stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n").as_bytes())?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        let answer::Read::Whole(answer) = answer::read(&bytes, true) else { bail!("not an answer of HTTP") };
-        ensure!(answer.status == 200, "answered {}", answer.status);
-        Ok(String::from_utf8_lossy(&answer.body(&bytes)).into_owned())
+        page(&self.place)
     }
+}
+
+/// The value of one series (`klamm_spool_events{state="waiting"}`) of the Prometheus page at `url`.
+///
+/// # Errors
+/// The page cannot be read, or does not have it.
+pub fn metric(url: &str, series: &str) -> Result<f64> {
+    let page = page(&Place::new(url)?)?;
+    let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let value = value.with_context(|| format!("{url} has no {series}"))?;
+    value.parse().with_context(|| format!("{series} {value}"))
+}
+
+fn page(place: &Place) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&place.address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let Place { path, authority, .. } = place;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let answer::Read::Whole(answer) = answer::read(&bytes, true) else { bail!("not an answer of HTTP") };
+    ensure!(answer.status == 200, "answered {}", answer.status);
+    Ok(String::from_utf8_lossy(&answer.body(&bytes)).into_owned())
 }
 
 /// The mean over the producers that sent anything.
@@ -103,7 +117,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/metrics", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
-            for _ in 0..2 {
+            for _ in 0..3 {
                 let (mut stream, _) = listener.accept().unwrap();
                 let _ = stream.read(&mut [0; 1024]).unwrap();
                 let chunk = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n", PAGE.len());
@@ -112,6 +126,8 @@ mod tests {
         });
         let mut scraper = Scraper::new(&url).unwrap();
         scraper.sample();
+        let series = "klamm_producer_batch_bytes{producer=\"express-1000000\",stat=\"p99\"}";
+        assert_eq!(metric(&url, series).unwrap(), 9000.0);
         server.join().unwrap();
         let (batches, build) = scraper.finish();
         assert_eq!(batches.unwrap().bytes, 3000.0);
