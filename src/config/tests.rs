@@ -313,7 +313,8 @@ fn the_template_states_every_default() {
     expected.topics.clone_from(&config.topics);
     let (is, should) = (serde_json::to_value(&config).unwrap(), serde_json::to_value(&expected).unwrap());
     assert_eq!(is, should);
-    let orders = Topic { key: KeyRule { pointer: Some("/order_id".into()), required: true }, ..Topic::default() };
+    let key = KeyRule { pointer: Some("/order_id".into()), required: true };
+    let orders = Topic { key, client_id: Some("klamm-orders".into()), ..Topic::default() };
     assert_eq!(
         config.topics["orders"],
         Topic { max_event: crate::units::ByteSize::kib(900), linger: Some(crate::units::Span::millis(1)), ..orders }

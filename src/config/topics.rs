@@ -27,6 +27,10 @@ pub struct Topic {
     /// times. Default that of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linger: Option<Span>,
+    /// What the producer of this topic calls itself at the brokers, whose quotas go by it. Topics with the same id (and
+    /// linger) share a producer. Default the cluster's `client.id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
     /// What a request waits for: `kafka`, or `spool`, which answers 202 once its events are on disk. Default kafka.
     pub ack: Ack,
     /// What becomes of events that Kafka cannot take: `refuse` (503, 504), or `spool` (202). Default refuse.
@@ -56,6 +60,7 @@ impl Default for Topic {
             tombstones: Decision::Refuse,
             partition: Decision::Refuse,
             linger: None,
+            client_id: None,
             ack: Ack::Kafka,
             on_outage: OnOutage::Refuse,
             event_ids: EventIds::Auto,

@@ -1,7 +1,7 @@
 //! Before the body: everything that can be known from the head of a request.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use time::OffsetDateTime;
@@ -147,8 +147,15 @@ pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
         // Before the body is read in vain.
         return Err(refused(Reject::SpoolFull { what: Room::Total }));
     }
-    let to = Destination { topic, known, linger: policy.topic.linger.map(Span::get), patience };
+    let to = destination(topic, known, Some(&policy), patience);
     Ok(Pass { config: Arc::clone(&rules.config), client, to, policy, wishes, permit, pair, resort, kafka_away })
+}
+
+/// Where events for `topic` go, and by which producer its policy wants that.
+pub(super) fn destination(topic: TopicName, known: Known, policy: Option<&Policy>, patience: Duration) -> Destination {
+    let linger = policy.and_then(|policy| policy.topic.linger).map(Span::get);
+    let client_id = policy.and_then(|policy| policy.client_id.clone());
+    Destination { topic, known, linger, client_id, patience }
 }
 
 /// What is assumed of a topic that Kafka was never asked about: its drain looks again.

@@ -65,6 +65,8 @@ pub struct Destination {
     pub known: catalog::Known,
     /// How long its records wait for others; `None` is as long as the cluster's.
     pub linger: Option<Duration>,
+    /// What its producer calls itself at the brokers; `None` is as the cluster's do.
+    pub client_id: Option<Arc<str>>,
     /// How long the events may take: those of a partition whose queue will not clear in time fail at once.
     pub patience: Duration,
 }

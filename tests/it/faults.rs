@@ -24,7 +24,9 @@ shutdown: {{ lame_duck: 0s, flush: 10s }}
 kafka: {{ default: {{ {of_kafka} bootstrap: ["{bootstrap}"] }} }}
 defaults: {{ limits: {{ requests: off, events: off, bytes: off }} }}
 clients: {{ shop: {{ keys: [{{ label: test, sha256: "{sha256}" }}], topics: ["faults-*"] }} }}
-topics: {{ "faults-*": {{ formats: [json, envelope] }} }}
+topics:
+  "faults-*": {{ formats: [json, envelope] }}
+  faults-quota: {{ client_id: klamm-quota }}
 "#
     )
 }
@@ -251,22 +253,32 @@ async fn keys_by_partition(gateway: &Gateway, topic: &str) -> (Vec<String>, Vec<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_of_the_broker_slows_and_is_told_and_is_no_outage() {
+async fn a_quota_of_the_broker_slows_the_topics_it_is_for_and_is_told_and_is_no_outage() {
     let kafka = broker().await;
     kafka.create_topic("faults-quota", 1, &[]);
-    // A client of its own, for which alone the quota is.
+    kafka.create_topic("faults-free", 1, &[]);
+    // For the client id of the first topic alone.
     kafka.limit_producer("klamm-quota", 50_000);
-    let gateway = Gateway::start(&config(&kafka, "3s", "properties: { client.id: klamm-quota }, stall_timeout: 5s,"));
+    let gateway = Gateway::start(&config(&kafka, "3s", "stall_timeout: 5s,"));
     gateway.ready().await;
     let senders = Senders::start(&gateway, "faults-quota", 4, 50_000, &[]);
+    let free = Senders::start(&gateway, "faults-free", 2, 1000, &[]);
     tokio::time::sleep(Duration::from_secs(8)).await;
     let throttled = gateway.metrics().await.sum("klamm_broker_throttle_seconds", &[("stat", "avg")]);
     let ready = Client::new(gateway.admin()).get("/readyz?verbose", &[]).await;
     let text = String::from_utf8_lossy(&ready.body).into_owned();
-    let said = senders.stop().await;
-    println!("{:?}, throttled {throttled} s\n{text}", tally(&said));
+    let (said, free) = (senders.stop().await, free.stop().await);
+    println!(
+        "{:?}; the others {:?}, p99 {:?}; throttled {throttled} s\n{text}",
+        tally(&said),
+        tally(&free),
+        p99(&free)
+    );
     assert!(ready.status == 200 && text.contains("a quota is spent"), "{text}");
     assert!(said.iter().filter(|said| said.status == 200).count() > 3, "{:?}", tally(&said));
     assert!(said.iter().all(|said| matches!(said.status, 200 | 503 | 504)), "{:?}", tally(&said));
+    // Those of the quota's topic wait for seconds.
+    assert!(free.len() > 100 && free.iter().all(|said| said.status == 200), "{:?}", tally(&free));
+    assert!(p99(&free) < Duration::from_millis(500), "{:?}", p99(&free));
     assert_eq!(replaced(&gateway).await, 0.0, "{}", gateway.log());
 }

@@ -42,6 +42,9 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
         {
             check_linger(linger, cluster, path.key("linger"), rules);
         }
+        if let Some(id) = topic.client_id.as_ref().filter(|id| !TopicName::is_legal(id)) {
+            rules.fault(path.key("client_id"), format!("`{id}` is not 1 to 249 of a-z A-Z 0-9 . _ -"));
+        }
         if topic.may_spool() && !config.spool.is_on() {
             let key = if topic.ack == Ack::Spool { "ack" } else { "on_outage" };
             rules.fault(path.key(key), "needs `spool.dir`");

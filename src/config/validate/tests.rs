@@ -120,6 +120,7 @@ fn each_rule_names_the_key_to_change() {
         ("topics.orders.formats", "[]", "topics.orders.formats", "one format"),
         ("topics.orders.max_event", "0", "topics.orders.max_event", "1B to 32MiB"),
         ("topics.orders.max_event", "33MiB", "topics.orders.max_event", "1B to 32MiB"),
+        ("topics.orders.client_id", "a b", "topics.orders.client_id", "`a b` is not 1 to 249"),
         ("topics.orders.ack", "spool", "topics.orders.ack", "needs `spool.dir`"),
         ("topics.orders.on_outage", "spool", "topics.orders.on_outage", "needs `spool.dir`"),
         ("topics.orders.dead_letter", "orders", "topics.orders.dead_letter", "the topic itself"),

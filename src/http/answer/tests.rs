@@ -105,6 +105,7 @@ impl Shop {
                 topic,
                 known: Known { partitions: 2, max_message_bytes: None },
                 linger: None,
+                client_id: None,
                 patience: std::time::Duration::from_secs(10),
             },
             wishes: Wishes::of(&fields, Some(query), &policy.topic.formats).unwrap(),

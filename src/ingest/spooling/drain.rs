@@ -17,6 +17,7 @@ use super::letters::{self, Letter};
 use super::{Spooling, acked};
 use crate::event::{Batch, RequestId};
 use crate::ingest::Gateway;
+use crate::ingest::gate::destination;
 use crate::stages::produce::catalog::Known;
 use crate::stages::produce::options::EVENT_OVERHEAD;
 use crate::stages::produce::{Completion, Destination, Fate, Fates, Lane};
@@ -101,7 +102,8 @@ impl Carry {
             }
         };
         let _permit = self.fit(permit, &entries).await;
-        let to = Destination { topic: topic.clone(), known, linger: None, patience: Duration::MAX };
+        let policy = self.app.rules.load().topics.find(topic.as_str());
+        let to = destination(topic.clone(), known, policy.as_deref(), Duration::MAX);
         // All are enqueued before the first is waited for.
         let loads: Vec<Load> = entries.into_iter().map(|entry| self.send(&to, entry)).collect();
         let pair = self.app.metrics.pair(&client, &topic);

@@ -17,6 +17,7 @@ use super::drain::Carry;
 use crate::config::DeadLetter;
 use crate::event::{Batch, TopicName};
 use crate::ingest::Gateway;
+use crate::ingest::gate::destination;
 use crate::ingest::ids::{self, EVENT_ID};
 use crate::stages::produce::catalog::Refusal;
 use crate::stages::produce::{Destination, Fate};
@@ -74,7 +75,9 @@ pub(super) async fn send(
     carry.spooling().note_letters(&from.topic, true);
     let places: Vec<usize> = refused.iter().map(|(place, _)| *place).collect();
     let letters = Arc::new(write(batch, &places, refused, ids, from, pair));
-    let fates = carry.deliver(&Destination { topic, known, linger: None, patience: Duration::MAX }, letters).await;
+    let policy = app.rules.load().topics.find(topic.as_str());
+    let to = destination(topic, known, policy.as_deref(), Duration::MAX);
+    let fates = carry.deliver(&to, letters).await;
     let mut sent = all(Letter::Later);
     for run in fates.runs() {
         let letter = match run.fate {

@@ -283,7 +283,13 @@ mod tests {
         let flights = Flights::default();
         let begin = |line, events| {
             let known = super::super::catalog::Known { partitions: 1, max_message_bytes: None };
-            let to = Destination { topic: "t".into(), known, linger: None, patience: std::time::Duration::MAX };
+            let to = Destination {
+                topic: "t".into(),
+                known,
+                linger: None,
+                client_id: None,
+                patience: std::time::Duration::MAX,
+            };
             let course = Some(Course { line, to, began: Instant::now() });
             flights.begin(batch(events), Box::new(Tell(tell.clone())), None, course)
         };

@@ -23,13 +23,15 @@ use crate::librdkafka::{ANY_PARTITION, Cargo, Loading, Producer, Record, Topic};
 type Lines = BTreeMap<Class, Arc<Line>>;
 
 /// What shares a producer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class {
     lane: Lane,
     /// Few: the sizes below the configured one are powers of two.
     batch_bytes: u64,
     /// The cluster's, and those that topics ask for.
     linger: Duration,
+    /// Of topics with a name of their own at the brokers, whose quotas go by it.
+    client_id: Option<Arc<str>>,
 }
 
 /// How long a producer that is given up may still report.
@@ -131,7 +133,7 @@ impl Kafka {
             mending: Mutex::default(),
             calm: Calm::default(),
         };
-        kafka.line(Class { lane: Lane::Express, batch_bytes, linger })?;
+        kafka.line(Class { lane: Lane::Express, batch_bytes, linger, client_id: None })?;
         Ok(kafka)
     }
 
@@ -171,15 +173,16 @@ impl Kafka {
 
     fn class(&self, to: &Destination, lane: Lane) -> Class {
         let batch_bytes = self.options.batch_bytes(to.known.max_message_bytes);
-        Class { lane, batch_bytes, linger: self.options.linger(to.linger) }
+        Class { lane, batch_bytes, linger: self.options.linger(to.linger), client_id: to.client_id.clone() }
     }
 
-    /// What a producer is called in logs and metrics: the linger is named where it is not the cluster's.
-    fn name(&self, class: Class) -> String {
-        let Class { lane, batch_bytes, linger } = class;
-        let usual = linger == self.options.linger(None);
+    /// What a producer is called in logs and metrics: linger and client id are named where they are not the cluster's.
+    fn name(&self, class: &Class) -> String {
+        let Class { lane, batch_bytes, linger, client_id } = class;
+        let usual = *linger == self.options.linger(None);
         let linger = if usual { String::new() } else { format!("-{}ms", linger.as_millis()) };
-        format!("{}-{batch_bytes}{linger}", lane.name())
+        let client_id = client_id.as_ref().map_or_else(String::new, |id| format!("-{id}"));
+        format!("{}-{batch_bytes}{linger}{client_id}", lane.name())
     }
 
     pub(super) fn is_given_up(&self) -> bool {
@@ -200,10 +203,13 @@ impl Kafka {
 
     /// A line that nobody finds yet.
     pub(super) fn make(&self, class: Class, slot: u32, ledger: Arc<Ledger>) -> KafkaResult<Arc<Line>> {
-        let name = self.name(class);
+        let name = self.name(&class);
         let patience = self.options.cluster.stall_timeout.get();
         let context = Context::new(name.clone(), self.ears.clone(), Arc::clone(&ledger), patience);
-        let producer = Producer::new(&self.options.producer(class.batch_bytes, class.linger), context)?;
+        let producer = Producer::new(
+            &self.options.producer(class.batch_bytes, class.linger, class.client_id.as_deref()),
+            context,
+        )?;
         info!(producer = name, "producer made");
         let gate = RwLock::new(Gate::Open);
         Ok(Arc::new(Line { class, slot, gate, ways: RwLock::default(), ledger, producer }))
@@ -221,7 +227,7 @@ impl Kafka {
         if let Some(found) = lines.get(&class) {
             return Ok(Arc::clone(found));
         }
-        let line = self.make(class, lines.len() as u32, Arc::default())?;
+        let line = self.make(class.clone(), lines.len() as u32, Arc::default())?;
         lines.insert(class, Arc::clone(&line));
         Ok(line)
     }

@@ -58,8 +58,8 @@ impl Options {
         config
     }
 
-    /// For a producer whose batches have at most `batch_bytes` and wait for `linger`.
-    pub fn producer(&self, batch_bytes: u64, linger: Duration) -> ClientConfig {
+    /// For a producer whose batches have at most `batch_bytes` and wait for `linger`, and that calls itself `client_id`.
+    pub fn producer(&self, batch_bytes: u64, linger: Duration, client_id: Option<&str>) -> ClientConfig {
         let cluster = &self.cluster;
         // Admission refuses first: with every event charged its bytes and EVENT_OVERHEAD, neither limit can be met.
         let kbytes = (self.budget / 1024 * 2).clamp(1024, 2_147_483_647);
@@ -79,7 +79,11 @@ impl Options {
         config.set("statistics.interval.ms", "1000");
         config.set("topic.metadata.refresh.interval.ms", millis(cluster.metadata_refresh.get()));
         config.set("topic.metadata.propagation.max.ms", "3000");
-        self.override_by_properties(config)
+        let mut config = self.override_by_properties(config);
+        if let Some(id) = client_id {
+            config.set("client.id", id);
+        }
+        config
     }
 
     /// How long records wait for others where their topic says `linger`.
@@ -124,12 +128,13 @@ mod tests {
 
     #[test]
     fn the_producer_is_idempotent_with_java_s_partitioner_and_limits_above_the_budget() {
-        let config = options().producer(1_000_000, Duration::from_millis(1));
+        let config = options().producer(1_000_000, Duration::from_millis(1), Some("orders"));
         for (name, value) in [
             ("bootstrap.servers", "a:1,b:2"),
             ("enable.idempotence", "true"),
             ("acks", "all"),
             ("linger.ms", "1"),
+            ("client.id", "orders"),
             ("batch.size", "1000000"),
             ("compression.type", "lz4"),
             ("partitioner", "murmur2_random"),
@@ -161,7 +166,7 @@ mod tests {
         options.cluster.properties = [("client.id", "edge-1"), ("sasl.password", "pw")].into_iter().collect();
         options.cluster.linger = Span::millis(0);
         options.cluster.batch_bytes = ByteSize::kib(16);
-        let config = options.producer(options.batch_bytes(None), options.linger(None));
+        let config = options.producer(options.batch_bytes(None), options.linger(None), None);
         assert_eq!(config.get("client.id"), Some("edge-1"));
         assert_eq!((config.get("sasl.password"), options.scout().get("sasl.password")), (Some("pw"), Some("pw")));
         assert_eq!(config.get("linger.ms"), Some("0"));

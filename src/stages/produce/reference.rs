@@ -54,7 +54,7 @@ impl Reference {
         let context =
             Reports(Context::new("reference".into(), ears.clone(), Arc::default(), Duration::MAX), ears.clone());
         let producer =
-            options.producer(options.batch_bytes(None), options.linger(None)).create_with_context(context)?;
+            options.producer(options.batch_bytes(None), options.linger(None), None).create_with_context(context)?;
         Ok(Arc::new(Self { ears, producer }))
     }
 

@@ -192,7 +192,7 @@ impl Kafka {
     /// everything is settled.
     fn successor(&self, line: &Line) -> Option<Arc<Line>> {
         loop {
-            match self.make(line.class, line.slot, Arc::clone(&line.ledger)) {
+            match self.make(line.class.clone(), line.slot, Arc::clone(&line.ledger)) {
                 Ok(next) => return Some(next),
                 Err(error) => {
                     self.ears.health.complain(&format!("no producer: {error}"));

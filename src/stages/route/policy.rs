@@ -17,13 +17,15 @@ pub struct Policy {
     pub topic: Topic,
     /// Its key rule.
     pub key: key::Rule,
+    /// Its `client_id`.
+    pub client_id: Option<Arc<str>>,
 }
 
 impl Policy {
     fn new(topic: &Topic) -> Self {
         // Validation refuses pointers that are none.
         let key = key::Rule::of(&topic.key).unwrap_or_default();
-        Self { topic: topic.clone(), key }
+        Self { topic: topic.clone(), key, client_id: topic.client_id.as_deref().map(Arc::from) }
     }
 }
 

@@ -40,6 +40,7 @@ fn to(partitions: i32) -> Destination {
         topic: "t".into(),
         known: Known { partitions, max_message_bytes: None },
         linger: None,
+        client_id: None,
         patience: LIMIT,
     }
 }
@@ -103,6 +104,7 @@ fn say(sink: &Kafka, sender: u32, enough: &AtomicBool) -> Said {
         topic: "t".into(),
         known: Known { partitions: 4, max_message_bytes: None },
         linger: None,
+        client_id: None,
         patience: LIMIT,
     };
     let mut said = Said { fates: Vec::new(), slowest: Duration::ZERO };
@@ -308,7 +310,7 @@ fn written(
     let events = batch.events.len();
     let known = Known { partitions: 4, max_message_bytes: None };
     sink.send(
-        &Destination { topic: topic.into(), known, linger: None, patience: LIMIT },
+        &Destination { topic: topic.into(), known, linger: None, client_id: None, patience: LIMIT },
         Lane::Express,
         Arc::new(batch),
         Box::new(Tell(tell)),
@@ -369,7 +371,7 @@ fn keyed_events_of_a_partition_that_librdkafka_has_not_heard_of_are_written_all_
         batch.events.push(event);
     }
     sink.send(
-        &Destination { topic: "t".into(), known, linger: None, patience: LIMIT },
+        &Destination { topic: "t".into(), known, linger: None, client_id: None, patience: LIMIT },
         Lane::Express,
         Arc::new(batch),
         Box::new(Tell(tell)),
@@ -418,7 +420,7 @@ fn every_event_is_settled_once_through_lost_connections_purges_and_drops() {
                 let (sink, tell) = (Arc::clone(&sink), tell.clone());
                 std::thread::spawn(move || {
                     let known = Known { partitions: 4, max_message_bytes: None };
-                    let to = Destination { topic: "t".into(), known, linger: None, patience: LIMIT };
+                    let to = Destination { topic: "t".into(), known, linger: None, client_id: None, patience: LIMIT };
                     for _ in 0..REQUESTS {
                         sink.send(&to, Lane::Express, Arc::new(mixed()), Box::new(Tell(tell.clone())));
                         std::thread::sleep(Duration::from_millis(5));
