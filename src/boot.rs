@@ -285,7 +285,7 @@ fn serve_ingest(
     let metrics = Arc::clone(&gateway.metrics);
     let events = Arc::new(move |event| metrics.fixed.connection(kind(event)));
     let options = listener::Options::of(&ingest, config.shutdown.flush.get(), of(live), events);
-    serve("ingest.listen", &config.ingest.listen, front, options, gateway)
+    serve("ingest.listen", &config.ingest.listen, &config.ingest.socket, front, options, gateway)
 }
 
 fn serve_admin(config: &Config, live: &Arc<Live>, gateway: &Arc<Gateway>, rates: Arc<Rates>) -> Result<Served, Error> {
@@ -294,18 +294,19 @@ fn serve_admin(config: &Config, live: &Arc<Live>, gateway: &Arc<Gateway>, rates:
     let router = measure::measured(admin::routes(app), Arc::clone(&gateway.metrics));
     let ingest = config::Ingest { connections: ADMIN_CONNECTIONS, ..config.ingest.clone() };
     let options = listener::Options::of(&ingest, Duration::from_secs(1), of(live), Arc::new(|_| {}));
-    serve("admin.listen", &config.admin.listen, router, options, gateway)
+    serve("admin.listen", &config.admin.listen, &config::Socket::default(), router, options, gateway)
 }
 
 fn serve(
     key: &'static str,
     listen: &Listen,
+    socket: &config::Socket,
     front: impl Into<Front> + Send + 'static,
     options: listener::Options,
     gateway: &Gateway,
 ) -> Result<Served, Error> {
     let bind_error = |source| Error::Bind { key, listen: listen.clone(), source };
-    let listener = Listener::bind(listen).map_err(bind_error)?;
+    let listener = Listener::bind(listen, socket).map_err(bind_error)?;
     let bound = listener.local().map_err(bind_error)?;
     Ok((bound, tokio::spawn(listener::serve(listener, front, options, gateway.phase.clone()))))
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod accounts;
 pub mod caps;
 pub mod clients;
 pub mod fault;
@@ -26,9 +27,9 @@ pub mod validate;
 mod yaml;
 
 pub use caps::{Budget, Caps};
-pub use clients::{Client, ClientLimits, Defaults, Key, Quotas};
+pub use clients::{Client, ClientLimits, Defaults, Key, Quotas, User};
 pub use fault::{Fault, Faults};
-pub use ingest::{Admin, Ingest, Listen};
+pub use ingest::{Admin, Ingest, Listen, Mode, Socket};
 pub use kafka::Cluster;
 pub use overlay::environment;
 pub use secrets::Properties;

@@ -42,6 +42,8 @@ impl Policy {
 pub enum Reject {
     /// See [`Code::Unauthenticated`]; deliberately says nothing else.
     Unauthenticated,
+    /// See [`Code::WebPage`].
+    WebPage,
     /// See [`Code::ForbiddenTopic`].
     ForbiddenTopic {
         /// As asked for.
@@ -226,6 +228,7 @@ impl Reject {
     pub fn code(&self) -> Code {
         match self {
             Reject::Unauthenticated => Code::Unauthenticated,
+            Reject::WebPage => Code::WebPage,
             Reject::ForbiddenTopic { .. } => Code::ForbiddenTopic,
             Reject::UnknownTopic { .. } => Code::UnknownTopic,
             Reject::UnknownRequest => Code::UnknownRequest,
@@ -263,6 +266,7 @@ impl Reject {
     pub fn detail(&self) -> String {
         match self {
             Reject::Unauthenticated => "send a valid key as `Authorization: Bearer <key>` or `X-Api-Key: <key>`".into(),
+            Reject::WebPage => "a request with Origin or Sec-Fetch-Site needs a key here".into(),
             Reject::ForbiddenTopic { topic } => format!("topic `{topic}` is not among the topics of this client"),
             Reject::UnknownTopic { topic } => format!("topic `{topic}` does not exist"),
             Reject::UnknownRequest => "of this client, with events that the spool took, and not too long ago".into(),

@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 use super::App;
 use super::pages::problem;
 use crate::config::{Config, Listen};
-use crate::stages::auth::Head;
 use crate::stages::auth::api_key::Keys;
 use crate::stages::auth::chain::Verdict;
 
@@ -42,7 +41,7 @@ fn check(config: &Config, listen: &Listen, request: &Request) -> Result<(), Box<
         };
     }
     let known = Keys::from_list(keys);
-    match known.verdict(&Head { headers: request.headers() }, OffsetDateTime::now_utc()) {
+    match known.verdict(request.headers(), OffsetDateTime::now_utc()) {
         Verdict::Proven(_) => Ok(()),
         Verdict::Absent | Verdict::Refused => {
             let response = problem(StatusCode::UNAUTHORIZED, "send an admin key as `Authorization: Bearer <key>`");

@@ -13,8 +13,14 @@ use crate::units::{Limit, Rate, Span};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Client {
-    /// Its keys; several while one is being replaced. Required. `klamm keys new` makes one.
+    /// Its keys; several while one is being replaced. `klamm keys new` makes one. Required, but with `local` or `unix`.
     pub keys: Vec<Key>,
+    /// Whether requests without a key are its own. For one client at most, where `ingest.listen` is a unix socket or a
+    /// loopback address. Default false.
+    pub local: bool,
+    /// The user whose processes are it on a unix socket, without a key. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix: Option<User>,
     /// The topics it may write to: exact names, or prefixes as `clicks-*`. Nothing else is allowed.
     pub topics: Vec<String>,
     /// Its weight where clients compete for the buffer. Default 1.
@@ -25,8 +31,27 @@ pub struct Client {
 
 impl Default for Client {
     fn default() -> Self {
-        Self { keys: Vec::new(), topics: Vec::new(), share: NonZeroU32::MIN, limits: ClientLimits::default() }
+        Self {
+            keys: Vec::new(),
+            local: false,
+            unix: None,
+            topics: Vec::new(),
+            share: NonZeroU32::MIN,
+            limits: ClientLimits::default(),
+        }
     }
+}
+
+/// A user of this machine. In a loaded configuration the number is there, and no name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct User {
+    /// By number. This or `user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// By name, as in /etc/passwd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// An API key, known by its digest alone. In a loaded configuration the digest is there, in lower case, and no file.

@@ -56,6 +56,70 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
+/// Who may connect to a unix socket: the permissions of its file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Socket {
+    /// Its mode in octal digits; who may write to it may connect. Default 0660.
+    #[schemars(with = "String")]
+    pub mode: Mode,
+    /// Its group, by name (as in /etc/group) or number; klamm has to be in it. In a loaded configuration a number.
+    /// Default klamm's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+impl Socket {
+    /// The number of its group.
+    pub fn gid(&self) -> Option<u32> {
+        self.group.as_ref()?.parse().ok()
+    }
+}
+
+/// The permissions of a file, 0 to 0777.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(u32);
+
+impl Mode {
+    /// Its bits.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self(0o660)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777 && !text.starts_with('+'));
+        bits.map(Self).ok_or_else(|| format!("`{text}` is no mode in octal digits such as 0660"))
+    }
+}
+
+impl Serialize for Mode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// The listener for events.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -63,6 +127,8 @@ pub struct Ingest {
     /// `address:port` or `unix:/path/of.sock`. Default 127.0.0.1:8080. Not live.
     #[schemars(with = "String")]
     pub listen: Listen,
+    /// The file of a unix socket that klamm makes itself. Not live.
+    pub socket: Socket,
     /// How long a request waits for Kafka's acknowledgement before it is answered 504. Default 10s.
     pub wait: Span,
     /// Connections at the same time; more wait in the kernel's queue. Default 10000. Not live.
@@ -89,6 +155,7 @@ impl Default for Ingest {
     fn default() -> Self {
         Self {
             listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            socket: Socket::default(),
             wait: Span::secs(10),
             connections: 10_000,
             header_timeout: Span::secs(10),

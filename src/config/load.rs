@@ -1,4 +1,4 @@
-//! From sources to a valid [`Config`]: defaults < file < environment < flags, then secrets, types, rules.
+//! From sources to a valid [`Config`]: defaults < file < environment < flags, then secrets, types, names of users, rules.
 //!
 //! Promise: all faults are reported at once, each with its place and key path; a fault hides none but its own effects.
 
@@ -10,7 +10,7 @@ use super::Config;
 use super::fault::{Fault, Faults, Origin, Path};
 use super::secrets::Files;
 use super::tree::Node;
-use super::{overlay, typed, validate, yaml};
+use super::{accounts, overlay, typed, validate, yaml};
 
 /// Where a configuration comes from. Kept for reloads.
 #[derive(Clone, Default)]
@@ -93,6 +93,7 @@ pub fn load(source: &Source) -> Result<Loaded, Faults> {
     let (mut config, mut faults) = typed::read::<Config>(&mut root);
     secrets.fill_keys(&mut config);
     faults.append(&mut secrets.faults);
+    faults.extend(accounts::resolve(&mut config));
     // A rule broken by a value that is faulty in itself, and so was left out, is no news.
     let left_out: Vec<&Path> = faults.iter().map(|fault| &fault.path).chain(&secrets.unfilled).collect();
     let mut broken = validate::faults(&config);

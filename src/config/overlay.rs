@@ -6,7 +6,10 @@
 //! `KLAMM__KAFKA__DEFAULT__PROPERTIES__SASL_PASSWORD_FILE`. A flag is `key.path=value`, taken as it is; a name with dots
 //! is quoted (`clients."eu.shop".share=2`), but not below `properties`.
 //!
-//! A value that begins with `[` or `{` is YAML (so lists work), but not below `properties`; all else is itself.
+//! A value that begins with `[` or `{` is YAML (so lists work), but not below `properties`, and not an address such as
+//! `[::1]:8080`; all else is itself.
+
+use std::net::SocketAddr;
 
 use super::fault::{Fault, Origin, Path, Step};
 use super::tree::{Entry, Kind, Node};
@@ -103,7 +106,8 @@ fn split(path: &str) -> Option<Vec<String>> {
 }
 
 fn lay(root: &mut Node, keys: &[String], value: &str, origin: &Origin) -> Result<(), Fault> {
-    let literal = keys.get(..3).is_some_and(are_below_properties) || !value.trim_start().starts_with(['[', '{']);
+    let yaml = value.trim_start().starts_with(['[', '{']) && value.parse::<SocketAddr>().is_err();
+    let literal = keys.get(..3).is_some_and(are_below_properties) || !yaml;
     let mut node = if literal {
         Node { at: Some(origin.clone()), kind: Kind::Text(value.to_owned()) }
     } else {

@@ -29,8 +29,9 @@ use self::line::{Line, Protocols};
 use self::timed::Timed;
 use super::front::Front;
 use super::listener::{ConnEvent, Events, Refusal};
-use super::{Live, Peer, body};
+use super::{Live, body};
 use crate::shutdown::Phase;
+use crate::stages::auth::Peer;
 
 mod activity;
 mod bodies;

@@ -16,7 +16,8 @@ use tower::ServiceExt;
 
 use super::app::App;
 use super::layers::{self, Edge};
-use super::{Peer, measure, routes};
+use super::{measure, routes};
+use crate::stages::auth::Peer;
 use crate::telemetry::{Metrics, Route};
 
 /// What a listener serves. Clones are handles of the same.
@@ -78,7 +79,7 @@ impl Straight {
         let produce = |request: Request<B>, ids| async move {
             let (head, body) = request.into_parts();
             let topic = topic_of(head.uri.path()).unwrap_or_default();
-            routes::produce(&self.app, &ids, topic, &head, body).await
+            routes::produce(&self.app, &ids, peer, topic, &head, body).await
         };
         let response = self.edge.around(request, Some(peer), produce).await;
         self.metrics.fixed.http(Route::Produce, response.status().as_u16(), began.elapsed());

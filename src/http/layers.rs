@@ -19,9 +19,10 @@ use tracing::error;
 
 use self::ids::{Ids, X_REQUEST_ID};
 use self::peer::Guard;
+use super::Live;
 use super::problem::{self, Problem, Refused};
-use super::{Live, Peer};
 use crate::reject::Reject;
+use crate::stages::auth::Peer;
 
 pub mod head;
 pub mod ids;

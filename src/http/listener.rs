@@ -15,17 +15,18 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
+use super::Live;
 use super::conn::{self, Shared, Timeouts};
 use super::front::Front;
-use super::{Live, Peer};
 use crate::config::Ingest;
 use crate::shutdown::Phase;
+use crate::stages::auth::Peer;
 
 mod files;
 mod socket;
 
 pub use self::files::{files_for, fit_connections, raise_file_limit};
-pub use self::socket::{Listener, Stream};
+pub use self::socket::{Listener, Passed, Stream};
 
 /// The first and the longest pause after a failed accept.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));

@@ -96,7 +96,8 @@ fn set_headers(reject: &Reject, headers: &mut HeaderMap) {
         Reject::Ambiguous { .. } | Reject::BodyTimeout { .. } | Reject::Draining => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Reject::ForbiddenTopic { .. }
+        Reject::WebPage
+        | Reject::ForbiddenTopic { .. }
         | Reject::UnknownTopic { .. }
         | Reject::UnknownRequest
         | Reject::NotFound

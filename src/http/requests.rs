@@ -1,9 +1,9 @@
 //! `GET /v1/requests/{id}`: what became of a request whose events the spool took.
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::HeaderMap;
 use serde::Serialize;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use super::topics::{admitted, answered};
 use crate::event::RequestId;
 use crate::ingest::spooling::book::{self, Page, Run};
 use crate::reject::Reject;
+use crate::stages::auth::{Head, Peer};
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -70,11 +71,12 @@ impl Counts {
 /// Answered only to the client that sent it: what is another's looks as if it were not there.
 pub(super) async fn show(
     State(app): State<App>,
+    Extension(peer): Extension<Peer>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
     let rules = app.gateway.rules.load_full();
-    let client = match admitted(&app, &rules, &headers) {
+    let client = match admitted(&app, &rules, &Head { headers: &headers, peer }) {
         Ok(client) => client,
         Err(refusal) => return *refusal,
     };

@@ -19,6 +19,7 @@ use crate::ingest::Gateway;
 use crate::ingest::accept::accept;
 use crate::ingest::gate::{Asked, gate};
 use crate::ingest::outcome::{Accepted, outcome};
+use crate::stages::auth::Peer;
 
 /// Every route, without the layers around them.
 pub fn routes(app: App) -> Router {
@@ -37,22 +38,24 @@ pub fn routes(app: App) -> Router {
 async fn produce_by_router(
     State(app): State<App>,
     Extension(ids): Extension<Ids>,
+    Extension(peer): Extension<Peer>,
     topic: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
     // A path that is no UTF-8 names no topic.
     let topic = topic.map(|Path(topic)| topic).unwrap_or_default();
-    produce(&app, &ids, &topic, &head, body).await
+    produce(&app, &ids, peer, &topic, &head, body).await
 }
 
 /// `POST /v1/topics/{topic}/events`.
-pub(super) async fn produce<B>(app: &App, ids: &Ids, topic: &str, head: &Parts, body: B) -> Response
+pub(super) async fn produce<B>(app: &App, ids: &Ids, peer: Peer, topic: &str, head: &Parts, body: B) -> Response
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let mut account = Account::open(app, ids, topic);
-    let result = walk(&app.gateway, ids.own, topic, head, body, &mut account).await;
+    let asked = Asked { topic, query: head.uri.query(), headers: &head.headers, peer };
+    let result = walk(&app.gateway, ids.own, asked, body, &mut account).await;
     account.close(&result);
     answer::render(result, account.client(), &app.gateway, ids.own)
 }
@@ -61,15 +64,13 @@ where
 async fn walk<B>(
     app: &Gateway,
     request: RequestId,
-    topic: &str,
-    head: &Parts,
+    asked: Asked<'_>,
     body: B,
     account: &mut Account<'_>,
 ) -> Result<Accepted, Answered>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
-    let asked = Asked { topic, query: head.uri.query(), headers: &head.headers };
     let mut pass = gate(app, asked).await.map_err(|refused| account.refused(refused))?;
     account.identified(&pass.client, &pass.pair);
     let limits = body::Limits {

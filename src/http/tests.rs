@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::listener::{Accept, ConnEvent, Events, Listener, Options, serve};
 use super::problem::Refused;
 use super::{body, layers};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Socket};
 use crate::reject::{Extent, Reject};
 use crate::shutdown::Phase;
 
@@ -43,7 +43,7 @@ struct Edge {
 }
 
 fn loopback() -> Listener {
-    Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap()
+    Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap()), &Socket::default()).unwrap()
 }
 
 /// An edge with timers that no test runs into by accident, changed by `tweak`.

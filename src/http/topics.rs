@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::HeaderMap;
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::event::TopicName;
 use crate::ingest::gate::{unwritable, writable};
 use crate::ingest::rules::{Client, Rules};
 use crate::reject::Reject;
+use crate::stages::auth::{Head, Peer};
 use crate::stages::decode::accept_post;
 use crate::stages::produce::catalog::Known;
 use crate::stages::route::policy::{Policy, Topics};
@@ -68,9 +69,9 @@ struct List<'a> {
 }
 
 /// The topics of the config that the client may write to.
-pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Response {
+pub(super) async fn list(State(app): State<App>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
     let rules = app.gateway.rules.load();
-    let client = match admitted(&app, &rules, &headers) {
+    let client = match admitted(&app, &rules, &Head { headers: &headers, peer }) {
         Ok(client) => client,
         Err(refusal) => return *refusal,
     };
@@ -82,11 +83,12 @@ pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Response
 /// One of them, with what Kafka says about it.
 pub(super) async fn show(
     State(app): State<App>,
+    Extension(peer): Extension<Peer>,
     topic: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
     let rules = app.gateway.rules.load_full();
-    let client = match admitted(&app, &rules, &headers) {
+    let client = match admitted(&app, &rules, &Head { headers: &headers, peer }) {
         Ok(client) => client,
         Err(refusal) => return *refusal,
     };
@@ -102,8 +104,8 @@ pub(super) async fn show(
 }
 
 /// Who asks; that costs one request of its quota. Not for posts of events, which the gate looks at.
-pub(super) fn admitted(app: &App, rules: &Rules, headers: &HeaderMap) -> Result<Arc<Client>, Box<Response>> {
-    let client = app.gateway.identify(rules, headers).map_err(|refused| {
+pub(super) fn admitted(app: &App, rules: &Rules, head: &Head<'_>) -> Result<Arc<Client>, Box<Response>> {
+    let client = app.gateway.identify(rules, head).map_err(|refused| {
         refused.pair.refused(refused.reject.code());
         Box::new(Refused(refused.reject).into_response())
     })?;

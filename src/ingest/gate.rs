@@ -15,7 +15,7 @@ use crate::event::TopicName;
 use crate::reject::{Reject, Room};
 use crate::shutdown::Phase;
 use crate::stages::admission::Permit;
-use crate::stages::auth::Head;
+use crate::stages::auth::{Head, Peer};
 use crate::stages::limit::Nanos;
 use crate::stages::produce::Destination;
 use crate::stages::produce::backlog::Forecast;
@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub query: Option<&'a str>,
     /// As they came.
     pub headers: &'a HeaderMap,
+    /// Who is at the other end.
+    pub peer: Peer,
 }
 
 /// A request that may send its body.
@@ -61,9 +63,9 @@ impl Gateway {
     /// Who sends, by the head alone.
     ///
     /// # Errors
-    /// 401, the same for every reason.
-    pub fn identify(&self, rules: &Rules, headers: &HeaderMap) -> Result<Arc<Client>, Refused> {
-        let who = rules.auth.identify(&Head { headers }, OffsetDateTime::now_utc());
+    /// 401, the same for every reason; 403 for web pages.
+    pub fn identify(&self, rules: &Rules, head: &Head<'_>) -> Result<Arc<Client>, Refused> {
+        let who = rules.auth.identify(head, OffsetDateTime::now_utc());
         let client = who.and_then(|who| rules.clients.get(&who.client).cloned().ok_or(Reject::Unauthenticated));
         client.map_err(|reject| Refused { reject, client: None, pair: self.metrics.anonymous() })
     }
@@ -82,7 +84,7 @@ impl Gateway {
 /// Everything of the table that does not need the body.
 pub async fn gate(app: &Gateway, asked: Asked<'_>) -> Result<Pass, Refused> {
     let rules = app.rules.load_full();
-    let client = app.identify(&rules, asked.headers)?;
+    let client = app.identify(&rules, &Head { headers: asked.headers, peer: asked.peer })?;
     let route = client.route(asked.topic);
     let (topic, policy) = match &route {
         Some(route) => (route.topic.clone(), Ok(Arc::clone(&route.policy))),

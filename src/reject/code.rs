@@ -43,6 +43,8 @@ macro_rules! codes {
 codes! {
     /// No key, or an unknown, wrong or expired one.
     Unauthenticated = "unauthenticated", UNAUTHORIZED, false, "A valid API key is required";
+    /// A browser sends for a page, without a key, where others need none.
+    WebPage = "web_page", FORBIDDEN, false, "Web pages need a key";
     /// The topic is not among the client's, whether it exists or not.
     ForbiddenTopic = "forbidden_topic", FORBIDDEN, false, "This client may not write to this topic";
     /// The topic is not in the config, or not in Kafka.

@@ -104,6 +104,7 @@ impl RequestResult {
             | Code::SpoolFailed
             | Code::Draining => Self::Unavailable,
             Code::Unauthenticated
+            | Code::WebPage
             | Code::ForbiddenTopic
             | Code::UnknownTopic
             | Code::UnknownRequest

@@ -31,6 +31,7 @@ mod refusals;
 mod reload;
 mod security;
 mod shutdown;
+mod sidecar;
 mod smuggling;
 mod spool;
 mod spooling;

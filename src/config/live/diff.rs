@@ -11,8 +11,9 @@ use crate::config::Config;
 type Keep = fn(&mut Config, &Config);
 
 /// The keys whose documentation says "Not live", each with how to keep its old value.
-const NOT_LIVE: [(&str, Keep); 13] = [
+const NOT_LIVE: [(&str, Keep); 14] = [
     ("ingest.listen", |new, old| new.ingest.listen.clone_from(&old.ingest.listen)),
+    ("ingest.socket", |new, old| new.ingest.socket.clone_from(&old.ingest.socket)),
     ("ingest.connections", |new, old| new.ingest.connections = old.ingest.connections),
     ("ingest.header_timeout", |new, old| new.ingest.header_timeout = old.ingest.header_timeout),
     ("ingest.keep_alive", |new, old| new.ingest.keep_alive = old.ingest.keep_alive),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Rules;
 use super::kafka::check_linger;
 use crate::config::fault::Path;
-use crate::config::{Ack, ClientLimits, Config, Key, Quotas, Topic};
+use crate::config::{Ack, ClientLimits, Config, Key, Listen, Quotas, Topic};
 use crate::event::TopicName;
 use crate::units::{ByteSize, Limit, Rate};
 
@@ -18,7 +18,10 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
     for (name, client) in &config.clients {
         let path = Path::of(["clients", name]);
         check_client_name(name, &path, rules);
-        rules.require(!client.keys.is_empty(), path.key("keys"), "is required: one key at least (`klamm keys new`)");
+        let known = !client.keys.is_empty() || client.local || client.unix.is_some();
+        let message =
+            "is required: one key at least (`klamm keys new`), or `local` or `unix` for clients on this machine";
+        rules.require(known, path.key("keys"), message);
         check_keys(&client.keys, &path.key("keys"), rules);
         for (index, key) in client.keys.iter().enumerate().filter(|(_, key)| is_digest(&key.sha256)) {
             if let Some(owner) = owners.insert(&key.sha256, name).filter(|owner| owner != name) {
@@ -31,6 +34,8 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
         }
         check_overrides(&client.limits, &config.defaults.limits, &path.key("limits"), rules);
     }
+    check_local(config, rules);
+    check_users(config, rules);
     check_keys(&config.admin.keys, &Path::of(["admin", "keys"]), rules);
     check_quotas(&config.defaults.limits, rules);
     for (pattern, topic) in &config.topics {
@@ -52,9 +57,58 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
     }
 }
 
-/// Client patterns that no entry of `topics` can meet.
-pub(super) fn warn(config: &Config, warnings: &mut Vec<String>) {
+/// Whoever comes without a key is on this machine, and only one client is meant by that.
+fn check_local(config: &Config, rules: &mut Rules) {
+    let mut first = None;
+    for (name, _) in config.clients.iter().filter(|(_, client)| client.local) {
+        let path = Path::of(["clients", name, "local"]);
+        if let Some(first) = first {
+            rules.fault(path.clone(), format!("client `{first}` is local too: then klamm cannot tell who sends"));
+        }
+        first = first.or(Some(name));
+        if let Listen::Tcp(address) = &config.ingest.listen
+            && !address.ip().is_loopback()
+        {
+            let message = format!("needs ingest.listen on a unix socket or a loopback address, not {address}");
+            rules.fault(path.clone(), message);
+        }
+        let message = "is not for requests that a proxy of ingest.trusted_proxies passes on: give them a key";
+        rules.require(config.ingest.trusted_proxies.is_empty(), path, message);
+    }
+}
+
+fn check_users(config: &Config, rules: &mut Rules) {
+    let mut owners = BTreeMap::new();
     for (name, client) in &config.clients {
+        let Some(unix) = &client.unix else { continue };
+        let path = Path::of(["clients", name, "unix"]);
+        let socket = matches!(config.ingest.listen, Listen::Unix(_));
+        rules.require(socket, path.clone(), "needs ingest.listen on a unix socket");
+        let Some(uid) = unix.uid else {
+            rules.fault(path, "must name a user by `uid` or `user`");
+            continue;
+        };
+        if let Some(owner) = owners.insert(uid, name) {
+            rules.fault(path, format!("client `{owner}` has uid {uid} too: then klamm cannot tell who sends"));
+        }
+    }
+}
+
+/// What a process sees in place of a user that its user namespace does not have.
+const NOBODY: u32 = 65534;
+
+/// Client patterns that no entry of `topics` can meet; users that are not who they seem.
+pub(super) fn warn(config: &Config, warnings: &mut Vec<String>) {
+    let users = config.clients.values().any(|client| client.unix.is_some());
+    for (name, client) in &config.clients {
+        if client.local && users {
+            let why = "clients name users: a process of no such user is refused, not taken for it";
+            warnings.push(format!("clients.{name}.local: has no effect on a unix socket where {why}"));
+        }
+        if client.unix.as_ref().is_some_and(|unix| unix.uid == Some(NOBODY)) {
+            let why = "also every user that klamm's user namespace does not have";
+            warnings.push(format!("clients.{name}.unix: uid {NOBODY} is {why}"));
+        }
         if client.topics.is_empty() {
             warnings.push(format!("clients.{name}.topics: is empty, so it may write to no topic"));
         }

@@ -1,5 +1,5 @@
 use crate::config::load::{Source, load};
-use crate::config::{Config, environment};
+use crate::config::{Config, User, environment};
 
 /// The smallest valid configuration, with `flags` over it.
 fn source(flags: &[(&str, &str)]) -> Source {
@@ -110,6 +110,13 @@ fn each_rule_names_the_key_to_change() {
         ),
         ("clients._a", "{keys: [{label: x, sha256_file: /dev/null}]}", "clients._a.keys[0].sha256", "required"),
         ("clients.a.keys", "[]", "clients.a.keys", "required"),
+        ("ingest.socket.mode", "0999", "ingest.socket.mode", "octal digits"),
+        ("ingest.socket.mode", "01777", "ingest.socket.mode", "octal digits"),
+        ("ingest.socket.group", "no-such-group", "ingest.socket.group", "/etc/group has no group `no-such-group`"),
+        ("clients.a.unix", "{uid: 1}", "clients.a.unix", "needs ingest.listen on a unix socket"),
+        ("clients.a.unix", "{}", "clients.a.unix", "by `uid` or `user`"),
+        ("clients.a.unix", "{user: no-such-user}", "clients.a.unix.user", "/etc/passwd has no user `no-such-user`"),
+        ("clients.a.unix", "{uid: 1, user: root}", "clients.a.unix.user", "keep one of the two"),
         ("clients.a.keys", "[{sha256: X}]", "clients.a.keys[0].label", "required"),
         ("clients.a.topics", "[a/b]", "clients.a.topics[0]", "`a/b`"),
         ("clients.a.topics", "[a*b]", "clients.a.topics[0]", "one `*`"),
@@ -177,6 +184,45 @@ fn keys_must_be_told_apart() {
         assert_eq!(faults.0.len(), 1, "{faults}");
         assert!(faults.0[0].path.to_string() == path && faults.0[0].message.contains(words), "{faults}");
     }
+}
+
+/// As [`source`], on a unix socket.
+fn on_a_socket(flags: &[(&str, &str)]) -> Source {
+    source(&[&[("ingest.listen", "unix:/run/klamm.sock")], flags].concat())
+}
+
+#[test]
+fn a_local_client_is_alone_and_takes_nothing_from_outside() {
+    let local = [("clients.a.keys", "[]"), ("clients.a.local", "true")];
+    let with = |more: &[(&str, &str)]| load(&source(&[&local, more].concat())).map(|loaded| loaded.warnings);
+    assert_eq!(with(&[]).unwrap(), [""; 0], "on loopback");
+    assert_eq!(with(&[("ingest.listen", "[::1]:8080")]).unwrap(), [""; 0]);
+    assert_eq!(load(&on_a_socket(&local)).unwrap().warnings, [""; 0]);
+    for (key, value, path, words) in [
+        ("ingest.listen", "0.0.0.0:8080", "clients.a.local", "loopback address, not 0.0.0.0:8080"),
+        ("ingest.listen", "192.0.2.1:8080", "clients.a.local", "loopback"),
+        ("ingest.trusted_proxies", "[127.0.0.1]", "clients.a.local", "give them a key"),
+        ("clients.b.local", "true", "clients.b.local", "client `a` is local too"),
+    ] {
+        let faults = with(&[(key, value)]).unwrap_err();
+        assert!(faults.0.len() == 1 && faults.0[0].path.to_string() == path, "{faults}");
+        assert!(faults.0[0].message.contains(words), "{faults}");
+    }
+}
+
+#[test]
+fn users_and_groups_become_numbers_and_stand_for_one_client_each() {
+    let root = [("clients.a.unix", "{user: root}"), ("clients.a.keys", "[]"), ("ingest.socket.group", "root")];
+    let loaded = load(&on_a_socket(&root)).unwrap();
+    assert_eq!(loaded.warnings, [""; 0]);
+    assert_eq!(loaded.config.clients["a"].unix, Some(User { uid: Some(0), user: None }));
+    assert_eq!(loaded.config.ingest.socket.gid(), Some(0));
+    let faults = load(&on_a_socket(&[root[0], ("clients.b.unix", "{uid: 0}")])).unwrap_err().to_string();
+    assert!(faults.ends_with("clients.b.unix: client `a` has uid 0 too: then klamm cannot tell who sends"), "{faults}");
+    let both = [root[0], ("clients.b.local", "true"), ("clients.b.unix", "{uid: 65534}")];
+    let warnings = load(&on_a_socket(&both)).unwrap().warnings;
+    assert!(warnings[0].starts_with("clients.b.local: has no effect"), "{warnings:?}");
+    assert!(warnings[1].starts_with("clients.b.unix: uid 65534 is also"), "{warnings:?}");
 }
 
 #[test]

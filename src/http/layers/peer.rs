@@ -17,8 +17,8 @@ use tower_governor::key_extractor::KeyExtractor;
 use tracing::error;
 
 use crate::config::{Ingest, Listen};
-use crate::http::Peer;
 use crate::reject::Reject;
+use crate::stages::auth::Peer;
 use crate::units::{Network, Rate, mask_v6};
 
 /// One IPv6 customer has at least a /64.

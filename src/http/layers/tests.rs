@@ -7,7 +7,6 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::{Config, Ingest};
-use crate::http::Peer;
 
 fn live() -> Live {
     let config = Arc::new(Config::default());

@@ -36,6 +36,7 @@ fn all() -> Vec<Reject> {
         .iter()
         .map(|code| match code {
             Code::Unauthenticated => Reject::Unauthenticated,
+            Code::WebPage => Reject::WebPage,
             Code::ForbiddenTopic => Reject::ForbiddenTopic { topic: topic() },
             Code::UnknownTopic => Reject::UnknownTopic { topic: topic() },
             Code::UnknownRequest => Reject::UnknownRequest,
@@ -81,6 +82,7 @@ type Line = (&'static str, u16, bool, &'static str, &'static [(&'static str, &'s
 const CLOSE: (&str, &str) = ("connection", "close");
 const TABLE: &[Line] = &[
     ("unauthenticated", 401, false, "docs", &[("www-authenticate", "Bearer realm=\"klamm\"")], &[]),
+    ("web_page", 403, false, "docs", &[], &[]),
     ("forbidden_topic", 403, false, "docs", &[], &[]),
     ("unknown_topic", 404, false, "docs", &[], &[]),
     ("unknown_request", 404, false, "docs", &[], &[]),

@@ -2,8 +2,8 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::http::Peer;
 use crate::http::listener::{Refusal, Stream};
+use crate::stages::auth::Peer;
 
 #[tokio::test]
 async fn connections_over_the_cap_wait_for_their_turn() {
@@ -21,7 +21,7 @@ async fn connections_over_the_cap_wait_for_their_turn() {
 async fn a_unix_socket_serves() {
     let dir = tempfile::tempdir().unwrap();
     let listen = Listen::Unix(dir.path().join("klamm.sock"));
-    let listener = Listener::bind(&listen).unwrap();
+    let listener = Listener::bind(&listen, &Socket::default()).unwrap();
     let edge = start_on(listener, listen, |_| {});
     let mut io = tokio::net::UnixStream::connect(dir.path().join("klamm.sock")).await.unwrap();
     assert_eq!(ask(&mut io, "/").await.text(), "hello");

@@ -13,7 +13,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use super::chain::{Head, Verdict};
+use super::chain::Verdict;
 use super::principal::Principal;
 use crate::config::{Client, Key};
 use crate::event::ClientId;
@@ -83,9 +83,9 @@ impl Keys {
         self.by_digest.is_empty()
     }
 
-    /// Who holds the key in `head`, if there is one and it is good at `now`.
-    pub fn verdict(&self, head: &Head<'_>, now: OffsetDateTime) -> Verdict {
-        let offer = Offer::of(head.headers);
+    /// Who holds the key in `headers`, if there is one and it is good at `now`.
+    pub fn verdict(&self, headers: &HeaderMap, now: OffsetDateTime) -> Verdict {
+        let offer = Offer::of(headers);
         // Before anything is decided, so that every way takes the same steps.
         let entry = self.by_digest.get(&digest(offer.bytes()));
         match (offer, entry) {

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use time::OffsetDateTime;
 
-use super::Principal;
-use super::api_key;
+use super::api_key::Keys;
+use super::local::Local;
+use super::unix::Users;
+use super::{Peer, Principal};
 use crate::config::Client;
 use crate::reject::Reject;
 
@@ -19,13 +21,19 @@ use crate::reject::Reject;
 pub struct Head<'a> {
     /// The header fields of the request.
     pub headers: &'a HeaderMap,
+    /// Who is at the other end.
+    pub peer: Peer,
 }
 
 /// One way to say who one is.
 #[derive(Debug)]
 pub enum Method {
     /// A bearer token known by its digest.
-    ApiKey(api_key::Keys),
+    ApiKey(Keys),
+    /// The user of the process at the other end.
+    Unix(Users),
+    /// Nothing but to be on this machine.
+    Local(Local),
 }
 
 /// What one method says of a head.
@@ -42,7 +50,18 @@ pub enum Verdict {
 impl Method {
     fn verdict(&self, head: &Head<'_>, now: OffsetDateTime) -> Verdict {
         match self {
-            Method::ApiKey(keys) => keys.verdict(head, now),
+            Method::ApiKey(keys) => keys.verdict(head.headers, now),
+            Method::Unix(users) => users.verdict(head),
+            Method::Local(local) => local.verdict(head),
+        }
+    }
+
+    /// Whether it asks for nothing that the sender has to know: then a web page in a browser of this machine could send
+    /// in its user's name.
+    fn is_ambient(&self) -> bool {
+        match self {
+            Method::ApiKey(_) => false,
+            Method::Unix(_) | Method::Local(_) => true,
         }
     }
 }
@@ -56,17 +75,23 @@ pub struct Chain {
 impl Chain {
     /// The methods that the credentials of `clients` call for.
     pub fn new(clients: &BTreeMap<String, Client>) -> Self {
-        Self { methods: vec![Method::ApiKey(api_key::Keys::of_clients(clients))] }
+        let users = Users::of_clients(clients).map(Method::Unix);
+        let local = Local::of_clients(clients).map(Method::Local);
+        Self { methods: [Method::ApiKey(Keys::of_clients(clients))].into_iter().chain(users).chain(local).collect() }
     }
 
     /// Who sends.
     ///
     /// # Errors
-    /// [`Reject::Unauthenticated`], the same for no, an unknown, a wrong and an expired credential.
+    /// [`Reject::Unauthenticated`], the same for no, an unknown, a wrong and an expired credential, and
+    /// [`Reject::WebPage`].
     pub fn identify(&self, head: &Head<'_>, now: OffsetDateTime) -> Result<Principal, Reject> {
         for method in &self.methods {
             match method.verdict(head, now) {
                 Verdict::Absent => {}
+                Verdict::Proven(_) if method.is_ambient() && is_of_a_web_page(head.headers) => {
+                    return Err(Reject::WebPage);
+                }
                 Verdict::Proven(principal) => return Ok(principal),
                 Verdict::Refused => return Err(Reject::Unauthenticated),
             }
@@ -74,3 +99,11 @@ impl Chain {
         Err(Reject::Unauthenticated)
     }
 }
+
+/// Whether a browser sent it for a page (RFC 6454, Fetch Metadata): no page can keep these headers back.
+fn is_of_a_web_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ fn example(code: Code) -> Reject {
     let caps = Caps::default();
     match code {
         Code::Unauthenticated => Reject::Unauthenticated,
+        Code::WebPage => Reject::WebPage,
         Code::ForbiddenTopic => Reject::ForbiddenTopic { topic: topic("payments") },
         Code::UnknownTopic => Reject::UnknownTopic { topic: topic("ordres") },
         Code::UnknownRequest => Reject::UnknownRequest,

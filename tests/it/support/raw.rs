@@ -1,27 +1,46 @@
-//! A bare TCP connection, for what no HTTP client would send: half a head, silence, a cut body.
+//! A bare connection, by TCP or a unix socket, for what no HTTP client would send: half a head, silence, a cut body.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::client::Answer;
 
 /// One connection. Reads and writes wait 30 s at most.
-pub(crate) struct Socket(TcpStream);
+pub(crate) struct Socket(Stream);
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
 
 impl Socket {
-    /// Connects to `address`.
+    /// Connects to `address`: `127.0.0.1:8080`, or `unix:/path/of.sock`.
     pub(crate) fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"));
         let limit = Some(Duration::from_secs(30));
-        stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit)).expect("a socket takes timeouts");
-        stream.set_nodelay(true).expect("a socket takes nodelay");
-        Self(stream)
+        let stream = match address.strip_prefix("unix:") {
+            Some(path) => UnixStream::connect(path).and_then(|stream| {
+                stream.set_read_timeout(limit)?;
+                stream.set_write_timeout(limit)?;
+                Ok(Stream::Unix(stream))
+            }),
+            None => TcpStream::connect(address).and_then(|stream| {
+                stream.set_read_timeout(limit)?;
+                stream.set_write_timeout(limit)?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }),
+        };
+        Self(stream.unwrap_or_else(|error| panic!("connect to {address}: {error}")))
     }
 
     /// Sends all of `bytes`; an error is the peer's reset or close.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        match &mut self.0 {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
+        }
     }
 
     /// The next answer of HTTP/1.1, head and body, as text; the body's length by `Content-Length` (0 without).
@@ -54,14 +73,25 @@ impl Socket {
         let start = std::time::Instant::now();
         let mut sink = [0; 4096];
         while let Some(left) = limit.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
-            self.0.set_read_timeout(Some(left)).expect("a socket takes timeouts");
-            match self.0.read(&mut sink) {
+            let set = match &self.0 {
+                Stream::Tcp(stream) => stream.set_read_timeout(Some(left)),
+                Stream::Unix(stream) => stream.set_read_timeout(Some(left)),
+            };
+            set.expect("a socket takes timeouts");
+            match self.read(&mut sink) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) => return !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
             }
         }
         false
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
     }
 
     fn read_until<T>(&mut self, bytes: &mut Vec<u8>, done: impl Fn(&[u8]) -> Option<T>) -> T {
@@ -71,7 +101,7 @@ impl Socket {
                 return found;
             }
             let seen = || String::from_utf8_lossy(bytes).into_owned();
-            match self.0.read(&mut chunk) {
+            match self.read(&mut chunk) {
                 Ok(0) => panic!("closed before the answer was whole: {:?}", seen()),
                 Ok(count) => bytes.extend_from_slice(&chunk[..count]),
                 Err(error) => panic!("{error} before the answer was whole: {:?}", seen()),

@@ -4,7 +4,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::reject::Reject;
-use crate::stages::auth::Chain;
+use crate::stages::auth::{Chain, Head, Peer};
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 12:00:00 UTC);
 
@@ -25,8 +25,12 @@ fn headers(fields: &[(&str, &str)]) -> HeaderMap {
     fields.iter().map(field).collect()
 }
 
+fn head(headers: &HeaderMap) -> Head<'_> {
+    Head { headers, peer: Peer::Tcp("192.0.2.1:1".parse().unwrap()) }
+}
+
 fn identify(fields: &[(&str, &str)]) -> Result<Principal, Reject> {
-    Chain::new(&clients()).identify(&Head { headers: &headers(fields) }, NOW)
+    Chain::new(&clients()).identify(&head(&headers(fields)), NOW)
 }
 
 #[test]
@@ -50,7 +54,7 @@ fn a_key_holds_until_the_moment_it_expires() {
     assert_eq!(till.client.as_str(), "till");
     let later = NOW + time::Duration::SECOND;
     let fields = headers(&[("x-api-key", "till-1")]);
-    assert_eq!(Chain::new(&clients()).identify(&Head { headers: &fields }, later), Err(Reject::Unauthenticated));
+    assert_eq!(Chain::new(&clients()).identify(&head(&fields), later), Err(Reject::Unauthenticated));
 }
 
 #[test]
@@ -88,9 +92,9 @@ fn what_is_hashed_for_want_of_a_key_opens_nothing() {
     let weak = |token: &[u8]| Key { label: "weak".into(), sha256: hex::encode(digest(token)), ..Key::default() };
     let keys = Keys::from_list(&[weak(b""), weak(&NO_KEY)]);
     let none = HeaderMap::new();
-    assert_eq!(keys.verdict(&Head { headers: &none }, NOW), Verdict::Absent);
+    assert_eq!(keys.verdict(&none, NOW), Verdict::Absent);
     let two = headers(&[("x-api-key", "a"), ("x-api-key", "b")]);
-    assert_eq!(keys.verdict(&Head { headers: &two }, NOW), Verdict::Refused);
+    assert_eq!(keys.verdict(&two, NOW), Verdict::Refused);
 }
 
 #[test]
@@ -98,7 +102,7 @@ fn a_list_of_keys_works_without_clients() {
     let keys = Keys::from_list(&[key("ops", "secret", None)]);
     let fields = headers(&[("authorization", "Bearer secret")]);
     let ops = Principal { client: ADMIN.into(), label: "ops".into() };
-    assert_eq!(keys.verdict(&Head { headers: &fields }, NOW), Verdict::Proven(ops));
+    assert_eq!(keys.verdict(&fields, NOW), Verdict::Proven(ops));
     assert!(!keys.is_empty());
     assert!(Keys::from_list(&[]).is_empty());
 }
@@ -108,7 +112,7 @@ fn digests_are_sha_256_and_read_in_either_case() {
     assert_eq!(hex::encode(digest("test")), "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08");
     let upper = Key { label: "u".into(), sha256: hex::encode_upper(digest("t")), ..Key::default() };
     let fields = headers(&[("x-api-key", "t")]);
-    assert!(matches!(Keys::from_list(&[upper]).verdict(&Head { headers: &fields }, NOW), Verdict::Proven(_)));
+    assert!(matches!(Keys::from_list(&[upper]).verdict(&fields, NOW), Verdict::Proven(_)));
 }
 
 #[test]
