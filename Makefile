@@ -37,7 +37,7 @@ run: ## build and start `klamm dev`, a gateway with a Kafka inside (ARGS=... for
 test: ## unit tests, and tests on the mock cluster and on a real Kafka
 	@scripts/setup.sh build test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
-	cargo test $(CARGO_FLAGS) --workspace $(ARGS)
+	cargo test $(CARGO_FLAGS) --workspace --features klamm/failpoints $(ARGS)
 
 crash-model: ## the spool against N=1000000 schedules of faults and crashes, optimised
 	@scripts/setup.sh build
@@ -87,7 +87,7 @@ crash: ## nothing acknowledged is lost by SIGKILL: a life after the other, kille
 lint: ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint
 	cargo fmt --all --check
-	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets --features klamm/failpoints -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_FLAGS) --workspace --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	 else echo 'lint: cargo-deny is not installed, deny.toml was not checked (cargo install --locked cargo-deny)'; fi

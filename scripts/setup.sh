@@ -53,7 +53,7 @@ java_major() {
 }
 
 # A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests;
-# strace to count system calls; HAProxy as a second reader of the same requests (where only root's PATH may lead).
+# strace to count system calls; systemd's check of units; HAProxy as a second reader of the same requests (where only root's PATH may lead).
 check_test() {
   local major
   major=$(java_major)
@@ -62,6 +62,7 @@ check_test() {
   need openssl openssl
   need setpriv util-linux
   need strace strace
+  need systemd-analyze systemd
   [[ -x /usr/sbin/haproxy ]] || need haproxy haproxy
 }
 

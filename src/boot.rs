@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Rates, note_reload};
-use crate::config::live::{self, Live, Pace};
+use crate::config::live::{self, Live, News, Pace};
 use crate::config::{self, Cluster, Config, Listen};
 use crate::event::{ClientId, TopicName};
 use crate::http::front::Front;
@@ -37,13 +38,19 @@ use crate::telemetry::{AccessLog, ConnectionEvent, LogHandle, Metrics, access};
 use crate::units::ByteSize;
 
 mod empty;
+mod notify;
+mod passed;
 mod scrape;
 mod stop;
 
 pub use empty::empty;
+pub use notify::Notify;
+pub use passed::Sockets;
 
 /// How many connections the admin listener takes.
 const ADMIN_CONNECTIONS: u32 = 512;
+/// How long connections wait for Kafka's first answer where they wait on a socket that was passed.
+const FIRST_WORD: Duration = Duration::from_secs(5);
 /// How often the tidy tasks run.
 const TIDY: Duration = Duration::from_secs(5);
 
@@ -59,6 +66,10 @@ pub struct Start {
     pub create: Option<Create>,
     /// Gets the bound addresses as JSON once both listeners are bound.
     pub ready_file: Option<PathBuf>,
+    /// What to listen on instead of binding; the config's addresses are theirs already.
+    pub sockets: Sockets,
+    /// Is told how klamm goes.
+    pub notify: Notify,
 }
 
 /// Why a gateway does not start.
@@ -116,6 +127,9 @@ pub struct Running {
     live: Arc<Live>,
     kafka: Arc<Kafka>,
     requests: app::Open,
+    /// Of the ingest listener.
+    connections: Connections,
+    notify: Arc<Notify>,
     phase: watch::Sender<Phase>,
     servers: [JoinHandle<usize>; 2],
     tasks: Tasks,
@@ -137,7 +151,7 @@ impl Running {
 /// # Errors
 /// See [`Error`]; nothing serves then.
 pub fn start(start: Start) -> Result<Running, Error> {
-    let Start { live, logs, access: style, create, ready_file } = start;
+    let Start { live, logs, access: style, create, ready_file, sockets, notify } = start;
     let config = live.current();
     let metrics = Metrics::new(config.metrics.pairs);
     metrics.fixed.build_info(env!("CARGO_PKG_VERSION"), &rdkafka::util::get_rdkafka_version().1);
@@ -153,9 +167,12 @@ pub fn start(start: Start) -> Result<Running, Error> {
     let mut tasks = Tasks::default();
     let app = app::App::new(Arc::clone(&gateway), Arc::clone(&access));
     let requests = app.open();
-    let (ingest, ingest_server) = serve_ingest(&config, &live, &gateway, app, &mut tasks)?;
+    let connections = Connections { open: Arc::default(), wait_elsewhere: sockets.ingest.is_some() };
+    let ingest = bind("ingest.listen", &config.ingest.listen, &config.ingest.socket, sockets.ingest)?;
+    let (ingest, ingest_server) = serve_ingest(ingest, &live, &gateway, app, &connections, &mut tasks);
     let rates = Arc::<Rates>::default();
-    let (admin, admin_server) = serve_admin(&config, &live, &gateway, Arc::clone(&rates))?;
+    let admin = bind("admin.listen", &config.admin.listen, &config::Socket::default(), sockets.admin)?;
+    let (admin, admin_server) = serve_admin(admin, &live, &gateway, Arc::clone(&rates));
     if let Some(path) = ready_file {
         let text = format!("{{\"ingest\":\"{ingest}\",\"admin\":\"{admin}\"}}\n");
         std::fs::write(&path, text).map_err(|source| Error::ReadyFile { path, source })?;
@@ -175,8 +192,20 @@ pub fn start(start: Start) -> Result<Running, Error> {
     tasks.spawn("tidy", OnEnd::Shutdown, tidy(Arc::clone(&metrics), Arc::clone(&access)));
     tasks.spawn("rates", OnEnd::Shutdown, read_rates(rates, Arc::clone(&metrics)));
     tasks.spawn("config-apply", OnEnd::Shutdown, apply(Arc::clone(&live), Arc::clone(&gateway), access, logs));
-    tasks.spawn("config-watch", OnEnd::Ignore, watch_config(Arc::clone(&live), metrics));
-    Ok(Running { ingest, admin, gateway, live, kafka, requests, phase, servers: [ingest_server, admin_server], tasks })
+    let notify = Arc::new(notify);
+    tasks.spawn("config-watch", OnEnd::Ignore, watch_config(Arc::clone(&live), metrics, Arc::clone(&notify)));
+    let (to, app, open) = (Arc::clone(&notify), Arc::clone(&gateway), requests.clone());
+    tasks.spawn("notify", OnEnd::Ignore, async move {
+        to.tell(notify::READY_AT_LAST, || app.health.has_met(), || status(&app, &open)).await;
+    });
+    let to = Arc::clone(&notify);
+    tasks.spawn("watchdog", OnEnd::Ignore, async move { to.live().await });
+    #[cfg(feature = "failpoints")]
+    if let Some(path) = std::env::var_os("KLAMM_FAILPOINT_HANG") {
+        tasks.spawn("failpoint", OnEnd::Ignore, crate::tasks::hang::once_there_is(path.into()));
+    }
+    let servers = [ingest_server, admin_server];
+    Ok(Running { ingest, admin, gateway, live, kafka, requests, connections, notify, phase, servers, tasks })
 }
 
 /// The path of events, without the listeners in front of it.
@@ -259,15 +288,42 @@ fn open_spool(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Spooling>
     Ok(Some(Spooling::new(store, book)))
 }
 
+/// The connections of the ingest listener.
+#[derive(Clone)]
+struct Connections {
+    open: Arc<AtomicUsize>,
+    /// Those that come once klamm stops wait for the next one, on the socket that was passed.
+    wait_elsewhere: bool,
+}
+
 type Served = (Listen, JoinHandle<usize>);
 
+/// The bound listener and where it is.
+type Bound = (Listen, Listener);
+
+fn bind(
+    key: &'static str,
+    listen: &Listen,
+    socket: &config::Socket,
+    passed: Option<listener::Passed>,
+) -> Result<Bound, Error> {
+    let bound = match passed {
+        Some(passed) => Listener::adopt(passed),
+        None => Listener::bind(listen, socket),
+    };
+    let located = bound.and_then(|listener| Ok((listener.local()?, listener)));
+    located.map_err(|source| Error::Bind { key, listen: listen.clone(), source })
+}
+
 fn serve_ingest(
-    config: &Config,
+    bound: Bound,
     live: &Arc<Live>,
     gateway: &Arc<Gateway>,
     app: app::App,
+    connections: &Connections,
     tasks: &mut Tasks,
-) -> Result<Served, Error> {
+) -> Served {
+    let config = live.current();
     let mut ingest = config.ingest.clone();
     let files = listener::raise_file_limit(listener::files_for(ingest.connections + ADMIN_CONNECTIONS));
     ingest.connections = listener::fit_connections(ingest.connections, files);
@@ -283,32 +339,64 @@ fn serve_ingest(
     }
     let front = Front::new(app, Edge::new(of(live), guard));
     let metrics = Arc::clone(&gateway.metrics);
-    let events = Arc::new(move |event| metrics.fixed.connection(kind(event)));
-    let options = listener::Options::of(&ingest, config.shutdown.flush.get(), of(live), events);
-    serve("ingest.listen", &config.ingest.listen, &config.ingest.socket, front, options, gateway)
+    let Connections { open, wait_elsewhere } = connections.clone();
+    let events = Arc::new(move |event| {
+        match event {
+            ConnEvent::Accepted => drop(open.fetch_add(1, Ordering::Relaxed)),
+            ConnEvent::Closed => drop(open.fetch_sub(1, Ordering::Relaxed)),
+            ConnEvent::TimedOut(_) | ConnEvent::Refused(_) | ConnEvent::AcceptPaused => {}
+        }
+        metrics.fixed.connection(kind(event));
+    });
+    let mut options = listener::Options::of(&ingest, config.shutdown.flush.get(), of(live), events);
+    let mut patience = Duration::ZERO;
+    if wait_elsewhere {
+        options.closed_from = Phase::LameDuck;
+        patience = FIRST_WORD;
+    }
+    serve(bound, front, options, gateway, patience)
 }
 
-fn serve_admin(config: &Config, live: &Arc<Live>, gateway: &Arc<Gateway>, rates: Arc<Rates>) -> Result<Served, Error> {
+fn serve_admin(bound: Bound, live: &Arc<Live>, gateway: &Arc<Gateway>, rates: Arc<Rates>) -> Served {
+    let config = live.current();
     let app =
         admin::App { gateway: Arc::clone(gateway), live: Arc::clone(live), rates, listen: config.admin.listen.clone() };
     let router = measure::measured(admin::routes(app), Arc::clone(&gateway.metrics));
     let ingest = config::Ingest { connections: ADMIN_CONNECTIONS, ..config.ingest.clone() };
     let options = listener::Options::of(&ingest, Duration::from_secs(1), of(live), Arc::new(|_| {}));
-    serve("admin.listen", &config.admin.listen, &config::Socket::default(), router, options, gateway)
+    serve(bound, router, options, gateway, Duration::ZERO)
 }
 
+/// Serves, once Kafka has answered or `patience` is over: who waits meanwhile would hear that it does not answer.
 fn serve(
-    key: &'static str,
-    listen: &Listen,
-    socket: &config::Socket,
+    (address, listener): Bound,
     front: impl Into<Front> + Send + 'static,
     options: listener::Options,
-    gateway: &Gateway,
-) -> Result<Served, Error> {
-    let bind_error = |source| Error::Bind { key, listen: listen.clone(), source };
-    let listener = Listener::bind(listen, socket).map_err(bind_error)?;
-    let bound = listener.local().map_err(bind_error)?;
-    Ok((bound, tokio::spawn(listener::serve(listener, front, options, gateway.phase.clone()))))
+    gateway: &Arc<Gateway>,
+    patience: Duration,
+) -> Served {
+    let app = Arc::clone(gateway);
+    let server = tokio::spawn(async move {
+        let began = Instant::now();
+        while !app.health.has_met() && *app.phase.borrow() == Phase::Serving && began.elapsed() < patience {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        listener::serve(listener, front, options, app.phase.clone()).await
+    });
+    (address, server)
+}
+
+/// How it goes, for people who ask the supervisor.
+fn status(gateway: &Gateway, requests: &app::Open) -> String {
+    let phase = *gateway.phase.borrow();
+    match phase {
+        Phase::Serving if gateway.health.is_up() => "serving".to_owned(),
+        Phase::Serving if gateway.is_spooling() => "serving: Kafka does not answer, events go to the spool".to_owned(),
+        Phase::Serving => "serving: Kafka does not answer".to_owned(),
+        Phase::LameDuck => "stopping: requests are still served".to_owned(),
+        Phase::Draining => format!("stopping: {} requests in flight", requests.count()),
+        Phase::Closing => "stopping: connections close".to_owned(),
+    }
 }
 
 fn of(live: &Arc<Live>) -> crate::http::Live {
@@ -390,8 +478,14 @@ async fn apply(live: Arc<Live>, gateway: Arc<Gateway>, access: Arc<AccessLog>, l
     }
 }
 
-async fn watch_config(live: Arc<Live>, metrics: Arc<Metrics>) {
-    let told = live::watch(live, Pace::default(), OffsetDateTime::now_utc, |result| note_reload(&metrics, &result));
+async fn watch_config(live: Arc<Live>, metrics: Arc<Metrics>, notify: Arc<Notify>) {
+    let told = live::watch(live, Pace::default(), OffsetDateTime::now_utc, |news| match news {
+        News::Begins => notify.reloading(),
+        News::Ended(result) => {
+            note_reload(&metrics, &result);
+            notify.reloaded(result.is_ok());
+        }
+    });
     if let Err(error) = told.await {
         warn!(%error, "the config is not watched: POST /admin/reload still reloads it");
     }

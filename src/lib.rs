@@ -16,6 +16,9 @@
 //! Layers, the lower ones never naming the higher: `units event reject telemetry librdkafka`; `config`; `stages`;
 //! `ingest`; `http admin`; `boot cli`. A test holds the house to it.
 
+#[cfg(all(feature = "failpoints", not(debug_assertions)))]
+compile_error!("failpoints are for tests, not for a release build");
+
 pub mod admin;
 pub mod boot;
 pub mod cli;

@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info_span};
 
+#[cfg(feature = "failpoints")]
+pub mod hang;
+
 /// What the end of a task means for the process, when it was not asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnEnd {

@@ -1,6 +1,7 @@
 //! From SIGTERM to the exit code.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -12,6 +13,8 @@ use crate::telemetry::Outcome;
 
 /// Between two looks at what is still in flight.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long there is no connection before none is expected any more.
+const QUIET: Duration = Duration::from_millis(100);
 /// What connections get to say goodbye once everything is settled. Idle ones need none of it.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -38,8 +41,9 @@ impl Running {
 
     async fn stop(&mut self) -> bool {
         let shutdown = self.live.current().shutdown.clone();
+        self.notify.stopping();
         self.phase.send_replace(Phase::LameDuck);
-        tokio::time::sleep(shutdown.lame_duck.get()).await;
+        self.be_lame(shutdown.lame_duck.get()).await;
 
         self.phase.send_replace(Phase::Draining);
         let deadline = Instant::now() + shutdown.flush.get();
@@ -66,6 +70,22 @@ impl Running {
             let _ = tokio::task::spawn_blocking(move || store.close()).await;
         }
         self.say_totals(left)
+    }
+
+    /// Serves on for `longest`; where nobody new comes in, until nobody is left.
+    async fn be_lame(&self, longest: Duration) {
+        if !self.connections.wait_elsewhere {
+            return tokio::time::sleep(longest).await;
+        }
+        let deadline = Instant::now() + longest;
+        let mut since = Instant::now();
+        // One that was accepted just now counts only once it has run.
+        while since.elapsed() < QUIET && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+            if self.connections.open.load(Ordering::Relaxed) > 0 {
+                since = Instant::now();
+            }
+        }
     }
 
     /// Whether the spool still gets emptier.

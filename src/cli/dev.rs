@@ -16,7 +16,7 @@ use rdkafka::mocking::MockCluster;
 
 use super::BAD_CONFIG;
 use super::serve::gateway;
-use crate::boot::{Running, Start};
+use crate::boot::{Notify, Running, Sockets, Start};
 use crate::config::live::Live;
 use crate::config::load::Source;
 use crate::event::TopicName;
@@ -70,7 +70,15 @@ impl Dev {
         let level = if self.verbose { "info" } else { "error" };
         let logs = logs::init(level, LogStyle::Pretty).map_err(io::Error::other)?;
         let create = Some(at_most(TOPICS, create));
-        let start = Start { live: Arc::new(live), logs, access: access::Style::Dev, create, ready_file: None };
+        let start = Start {
+            live: Arc::new(live),
+            logs,
+            access: access::Style::Dev,
+            create,
+            ready_file: None,
+            sockets: Sockets::default(),
+            notify: Notify::default(),
+        };
         gateway(start, async |running| {
             // Who pastes the line at once is not to meet a 503.
             let answers = running.kafka_answers(PATIENCE).await;

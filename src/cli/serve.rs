@@ -9,7 +9,7 @@ use clap::Args;
 use tracing::warn;
 
 use super::{BAD_CONFIG, ConfigArgs};
-use crate::boot::{self, Error, Start};
+use crate::boot::{self, Error, Notify, Sockets, Start};
 use crate::config::live::Live;
 use crate::config::{self, LogFormat};
 use crate::librdkafka;
@@ -29,7 +29,19 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> io::Result<ExitCode> {
-        let (live, warnings) = match Live::open(self.config.source(config::environment())) {
+        let mut source = self.config.source(config::environment());
+        // Where sockets are passed, they are where klamm listens, whatever else is said.
+        let sockets = match Sockets::from_environment().and_then(|sockets| Ok((sockets.keys()?, sockets))) {
+            Ok((keys, sockets)) => {
+                source.flags.extend(keys);
+                sockets
+            }
+            Err(message) => {
+                eprintln!("klamm: {message}");
+                return Ok(ExitCode::from(BAD_CONFIG));
+            }
+        };
+        let (live, warnings) = match Live::open(source) {
             Ok(opened) => opened,
             Err(faults) => {
                 eprintln!("{faults}");
@@ -41,8 +53,8 @@ impl Serve {
         for warning in warnings {
             warn!("config: {warning}");
         }
-        let ready_file = self.ready_file;
-        let start = Start { live: Arc::new(live), logs, access: access::Style::Log, create: None, ready_file };
+        let (live, ready_file, notify) = (Arc::new(live), self.ready_file, Notify::from_environment());
+        let start = Start { live, logs, access: access::Style::Log, create: None, ready_file, sockets, notify };
         gateway(start, async |_| {})
     }
 }

@@ -20,7 +20,7 @@ use super::{Config, validate};
 mod diff;
 mod watcher;
 
-pub use watcher::{Pace, watch};
+pub use watcher::{News, Pace, watch};
 
 /// The configuration in force.
 pub struct Live {

@@ -4,6 +4,7 @@
 //! accept; at the cap it stops accepting, so that more connections wait in the kernel's queue; when klamm stops it
 //! waits for open connections up to a deadline and tells how many it cut.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct Options {
     pub keep_alive: Duration,
     /// While no byte of an answer is taken.
     pub write_timeout: Duration,
+    /// From this phase on no connection is accepted: [`Phase::Closing`], or earlier where others wait for the rest.
+    pub closed_from: Phase,
     /// How long open connections may take once the phase is [`Phase::Closing`].
     pub grace: Duration,
     /// The rest of a refused body is read up to four times its `caps.body`.
@@ -70,6 +73,7 @@ impl Options {
             header_timeout: ingest.header_timeout.get(),
             keep_alive: ingest.keep_alive.get(),
             write_timeout: ingest.write_timeout.get(),
+            closed_from: Phase::Closing,
             grace,
             live,
             events,
@@ -142,8 +146,8 @@ impl Refusal {
     }
 }
 
-/// Accepts and serves connections until the phase is [`Phase::Closing`] (or nobody is left who could set it), then
-/// waits for those that are open up to `options.grace`. Returns how many were cut.
+/// Serves connections until the phase is [`Phase::Closing`] (or nobody is left who could set it), and accepts them until
+/// it is `options.closed_from`; then waits for those that are open up to `options.grace`. Returns how many were cut.
 ///
 /// # Cancellation
 /// Every open connection is cut.
@@ -154,7 +158,8 @@ pub async fn serve<A: Accept>(
     mut stop: watch::Receiver<Phase>,
 ) -> usize {
     let slots = Arc::new(Semaphore::new(options.connections as usize));
-    let grace = options.grace;
+    let (grace, closed_from) = (options.grace, options.closed_from);
+    let mut listener = Some(listener);
     let events = Arc::clone(&options.events);
     let shared = Arc::new(Shared {
         front: front.into(),
@@ -165,11 +170,16 @@ pub async fn serve<A: Accept>(
     });
     let mut open = JoinSet::new();
     let mut pause = Pause::default();
-    while *stop.borrow_and_update() != Phase::Closing {
+    loop {
+        let phase = *stop.borrow_and_update();
+        listener = listener.filter(|_| phase < closed_from);
+        if phase == Phase::Closing {
+            break;
+        }
         tokio::select! {
             changed = stop.changed() => if changed.is_err() { break },
             Some(ended) = open.join_next(), if !open.is_empty() => report(ended),
-            accepted = accept(&listener, &slots, pause.until) => match accepted {
+            accepted = accept(listener.as_ref(), &slots, pause.until) => match accepted {
                 Ok((io, peer, slot)) => {
                     pause.over();
                     open.spawn(hold(slot, conn::drive(io, peer, Arc::clone(&shared), stop.clone())));
@@ -198,10 +208,11 @@ async fn hold(_slot: OwnedSemaphorePermit, connection: impl Future<Output = ()>)
 }
 
 async fn accept<A: Accept>(
-    listener: &A,
+    listener: Option<&A>,
     slots: &Arc<Semaphore>,
     pause: Option<Instant>,
 ) -> io::Result<(A::Io, Peer, OwnedSemaphorePermit)> {
+    let Some(listener) = listener else { return pending().await };
     if let Some(until) = pause {
         sleep_until(until).await;
     }

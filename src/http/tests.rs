@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::listener::{Accept, ConnEvent, Events, Listener, Options, serve};
+use super::listener::{Accept, ConnEvent, Events, Listener, Options, Passed, serve};
 use super::problem::Refused;
 use super::{body, layers};
 use crate::config::{Config, Listen, Socket};
@@ -66,6 +66,7 @@ fn start_on<A: Accept + Sync + 'static>(listener: A, listen: Listen, tweak: impl
         header_timeout: PATIENCE,
         keep_alive: PATIENCE,
         write_timeout: PATIENCE,
+        closed_from: Phase::Closing,
         grace: PATIENCE,
         live: Arc::clone(&live),
         events,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klamm::boot::{self, Start};
+use klamm::boot::{self, Notify, Sockets, Start};
 use klamm::config::live::Live;
 use klamm::config::load::Source;
 use klamm::telemetry::{LogStyle, access, logs};
@@ -81,7 +81,15 @@ clients:
     let source = Source { file: Some(file), env: Vec::new(), flags: Vec::new() };
     let (live, _) = Live::open(source).unwrap_or_else(|faults| panic!("{faults}"));
     let logs = logs::init("error", LogStyle::Json).expect("logging");
-    Start { live: Arc::new(live), logs, access: access::Style::Log, create: None, ready_file: None }
+    Start {
+        live: Arc::new(live),
+        logs,
+        access: access::Style::Log,
+        create: None,
+        ready_file: None,
+        sockets: Sockets::default(),
+        notify: Notify::default(),
+    }
 }
 
 /// Allocations and reallocations of the gateway for each event of `load`, less what it does in that time anyway.

@@ -37,3 +37,4 @@ mod spool;
 mod spooling;
 mod support;
 mod support_works;
+mod systemd;

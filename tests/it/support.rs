@@ -15,6 +15,8 @@ pub(crate) mod mock;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scratch;
+pub(crate) mod steady;
+pub(crate) mod supervisor;
 
 use std::thread;
 use std::time::{Duration, Instant};

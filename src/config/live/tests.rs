@@ -136,9 +136,16 @@ const PACE: Pace = Pace { debounce: Duration::from_millis(20), poll: Duration::f
 fn watching(live: Live, pace: Pace) -> (Arc<Live>, mpsc::UnboundedReceiver<Result<Change, Faults>>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let live = Arc::new(live);
-    let told = move |result| drop(sender.send(result));
-    tokio::spawn(watcher::follow(live.clone(), pace, || NOW, told, None));
+    tokio::spawn(watcher::follow(live.clone(), pace, || NOW, results(sender), None));
     (live, receiver)
+}
+
+/// How each reload ended.
+fn results(sender: mpsc::UnboundedSender<Result<Change, Faults>>) -> impl Fn(News) {
+    move |news| match news {
+        News::Begins => {}
+        News::Ended(result) => drop(sender.send(result)),
+    }
 }
 
 async fn told(receiver: &mut mpsc::UnboundedReceiver<Result<Change, Faults>>) -> Result<Change, Faults> {
@@ -222,7 +229,7 @@ async fn where_no_events_come_the_watcher_looks_by_itself() {
 async fn sighup_reloads_without_a_change() {
     let home = Home::new(&yaml(""));
     let (sender, mut changes) = mpsc::unbounded_channel();
-    tokio::spawn(watch(Arc::new(home.open()), PACE, || NOW, move |result| drop(sender.send(result))));
+    tokio::spawn(watch(Arc::new(home.open()), PACE, || NOW, results(sender)));
     nothing_told(&mut changes).await;
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
     assert_eq!(told(&mut changes).await.unwrap(), Change::default());

@@ -38,7 +38,16 @@ impl Default for Pace {
     }
 }
 
-/// Reloads `live` at SIGHUP and when the content of its files changes, for ever; tells `on_change` of each reload.
+/// What the watch tells.
+#[derive(Debug)]
+pub enum News {
+    /// A reload begins.
+    Begins,
+    /// It is done.
+    Ended(Result<Change, Faults>),
+}
+
+/// Reloads `live` at SIGHUP and when the content of its files changes, for ever; tells `tell` of each reload.
 ///
 /// # Errors
 ///
@@ -51,9 +60,9 @@ pub async fn watch(
     live: Arc<Live>,
     pace: Pace,
     clock: impl Fn() -> OffsetDateTime,
-    on_change: impl Fn(Result<Change, Faults>),
+    tell: impl Fn(News),
 ) -> io::Result<()> {
-    follow(live, pace, clock, on_change, Some(signal(SignalKind::hangup())?)).await
+    follow(live, pace, clock, tell, Some(signal(SignalKind::hangup())?)).await
 }
 
 /// As [`watch`]; without `hangup` deaf to SIGHUP, which reaches the whole process.
@@ -61,7 +70,7 @@ pub(super) async fn follow(
     live: Arc<Live>,
     pace: Pace,
     clock: impl Fn() -> OffsetDateTime,
-    on_change: impl Fn(Result<Change, Faults>),
+    tell: impl Fn(News),
     mut hangup: Option<Signal>,
 ) -> io::Result<()> {
     let mut directories = Directories::new()?;
@@ -71,7 +80,8 @@ pub(super) async fn follow(
         directories.follow(&blocking(&live, Live::files).await?);
         if forced || blocking(&live, Live::is_stale).await? {
             let now = clock();
-            on_change(blocking(&live, move |live| live.reload(now)).await?);
+            tell(News::Begins);
+            tell(News::Ended(blocking(&live, move |live| live.reload(now)).await?));
             directories.follow(&blocking(&live, Live::files).await?);
         }
         forced = tokio::select! {

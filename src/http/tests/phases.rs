@@ -33,6 +33,28 @@ async fn a_lame_duck_asks_http2_connections_to_leave() {
 }
 
 #[tokio::test]
+async fn where_others_wait_for_them_new_connections_are_left_in_the_queue() {
+    let kept = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let passed = Listener::adopt(Passed::Tcp(kept.try_clone().unwrap())).unwrap();
+    let listen = passed.local().unwrap();
+    let edge = start_on(passed, listen, |options| options.closed_from = Phase::LameDuck);
+    let mut old = edge.connect().await;
+    assert_eq!(ask(&mut old, "/").await.status, 200);
+    edge.go(Phase::LameDuck);
+    sleep(ms(100)).await;
+    let mut new = edge.connect().await;
+    new.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let reply = ask(&mut old, "/").await;
+    assert_eq!((reply.status, reply.has("connection: close")), (200, true), "who is there is served on");
+    edge.go(Phase::Closing);
+    assert_eq!(edge.server.await.unwrap(), 0);
+
+    let next = start_on(Listener::adopt(Passed::Tcp(kept)).unwrap(), edge.listen, |_| {});
+    assert_eq!(read_reply(&mut new).await.status, 200);
+    assert_eq!(next.seen.lock().unwrap().iter().filter(|event| **event == ConnEvent::Accepted).count(), 1);
+}
+
+#[tokio::test]
 async fn draining_still_accepts_and_answers() {
     let edge = start(|_| {});
     edge.go(Phase::Draining);

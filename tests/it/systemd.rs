@@ -1,0 +1,138 @@
+//! klamm under a supervisor that speaks systemd's words: sockets that outlive it, what it tells, and what ends it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::support::client::Client;
+use crate::support::kafka::Kafka;
+use crate::support::load::ids;
+use crate::support::mock::{Mock, client};
+use crate::support::scratch;
+use crate::support::steady::{Shape, Steady};
+use crate::support::supervisor::Supervisor;
+
+mod units;
+
+/// On the addresses of this config nobody listens: the sockets are passed.
+fn config(bootstrap: &str, shutdown: &str) -> String {
+    let shop = client("shop", "[\"unit-*\"]", "{ requests: off, events: off, bytes: off }");
+    format!(
+        "ingest: {{ listen: \"192.0.2.1:1\" }}\nadmin: {{ listen: \"192.0.2.1:2\" }}\nshutdown: {{ {shutdown} }}\n\
+         kafka: {{ default: {{ bootstrap: [\"{bootstrap}\"] }} }}\ntopics: {{ \"unit-*\": {{}} }}\nclients:\n{shop}"
+    )
+}
+
+fn micros() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).expect("after the start of the machine")
+}
+
+#[tokio::test]
+async fn start_reload_and_stop_are_told_and_the_passed_sockets_are_served() {
+    let mock = Mock::start(&["unit-told"]);
+    let mut klamm = Supervisor::start(&config(mock.bootstrap(), "lame_duck: 0s, flush: 5s"), None, &[]);
+    let ready = klamm.heard().iter().position(|heard| heard.text == "READY=1\nSTATUS=serving");
+    assert_eq!(ready, Some(0), "{:?}", klamm.heard());
+    let admin = Client::new(&klamm.admin());
+    assert_eq!(admin.get("/readyz", &[]).await.status, 200);
+    let shown = admin.get("/admin/config", &[]).await.json();
+    assert!(shown.to_string().contains(&klamm.ingest()), "the config in force says where it listens: {shown}");
+    assert_eq!(Client::new(&klamm.ingest()).get("/v1/topics", &[]).await.status, 401);
+
+    let seen = klamm.heard().len();
+    let before = micros();
+    klamm.signal(Signal::HUP);
+    let text = klamm.hear(seen, "RELOADING=1");
+    let at = text.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("when");
+    let at: u64 = at.parse().expect("a number");
+    assert!(before <= at && at <= micros(), "{before} {at}");
+    assert_eq!(klamm.hear(seen, "READY=1"), "READY=1\nSTATUS=reloaded");
+
+    let seen = klamm.heard().len();
+    assert!(klamm.stop().success(), "{}", klamm.log());
+    assert!(klamm.hear(seen, "STOPPING=1").starts_with("STOPPING=1\n"));
+    assert!(!klamm.heard().iter().any(|heard| heard.text.contains("WATCHDOG")), "nobody asked for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_under_load_refuse_reset_and_lose_nothing() {
+    let kafka = Kafka::shared();
+    kafka.create_topic("unit-load", 3, &[]);
+    let yaml = config(&kafka.bootstrap(), "lame_duck: 3s, flush: 10s");
+    let mut klamm = tokio::task::spawn_blocking(move || Supervisor::start(&yaml, None, &[])).await.expect("it starts");
+    let shape = Shape { client: "shop", topic: "unit-load", connections: 16, pace: Duration::ZERO, batch: 20 };
+    let load = Steady::start(&klamm.ingest(), &[shape]);
+    for _ in 0..3 {
+        load.more(300).await;
+        let (back, ended) = tokio::task::spawn_blocking(move || {
+            let ended = klamm.restart();
+            (klamm, ended)
+        })
+        .await
+        .expect("it restarts");
+        klamm = back;
+        assert!(ended.success(), "{ended}:\n{}", klamm.log());
+    }
+    load.more(300).await;
+    let report = load.stop().await;
+    eprintln!("3 restarts under load: {}", report.line());
+    assert_eq!(report.failed, Vec::<String>::new());
+    assert_eq!(report.answers.keys().collect::<Vec<_>>(), ["200"], "{}", report.line());
+    let found = ids(&kafka.consume("unit-load"));
+    let lost: Vec<_> = report.acknowledged.iter().filter(|id| !found.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(klamm.stop().success(), "{}", klamm.log());
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_runtime_hangs_is_killed_and_started_again() {
+    let mock = Mock::start(&["unit-hang"]);
+    let dir = scratch::dir("hang");
+    let plant = dir.path().join("hang");
+    let yaml = config(mock.bootstrap(), "lame_duck: 0s, flush: 5s");
+    let interval = Duration::from_secs(2);
+    let variables = [("KLAMM_FAILPOINT_HANG", plant.display().to_string())];
+    let run = move || {
+        let mut klamm = Supervisor::start(&yaml, Some(interval), &variables);
+        // While it is well the signs come in time, load or not.
+        std::thread::sleep(2 * interval);
+        let heard = klamm.heard();
+        let signs: Vec<_> = heard.iter().filter(|heard| heard.text == "WATCHDOG=1").collect();
+        assert!(signs.len() >= 5 && signs.windows(2).all(|pair| pair[1].at - pair[0].at < interval), "{heard:?}");
+
+        fs::write(&plant, "").expect("planted");
+        let planted = std::time::Instant::now();
+        let last = klamm.watch(Duration::from_secs(20));
+        let (stopped, killed) = (last.saturating_duration_since(planted), planted.elapsed());
+        eprintln!("hang planted: last sign after {stopped:?}, killed after {killed:?} (interval {interval:?})");
+        assert!(stopped < interval, "the signs stop within the interval: {stopped:?}");
+        fs::remove_file(&plant).expect("planted");
+        klamm.again();
+        klamm
+    };
+    let mut klamm = tokio::task::spawn_blocking(run).await.expect("killed and started again");
+    assert_eq!(Client::new(&klamm.ingest()).get("/v1/topics", &[]).await.status, 401, "it serves again");
+    assert!(klamm.log().contains("every worker of the runtime hangs"), "{}", klamm.log());
+    assert!(klamm.stop().success(), "{}", klamm.log());
+}
+
+#[test]
+fn sockets_that_klamm_cannot_use_end_it_with_78() {
+    let dir = scratch::dir("sockets");
+    let file = dir.path().join("klamm.yaml");
+    fs::write(&file, config("127.0.0.1:1", "lame_duck: 0s")).expect("written");
+    let serve = |fds: &str, names: &str, local: &str| {
+        let script = "exec 3</dev/null; export LISTEN_PID=$$; exec \"$@\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, "bash", &crate::support::gateway::binary(), "serve", "-c"]).arg(&file).arg(local);
+        let output = command.env("LISTEN_FDS", fds).env("LISTEN_FDNAMES", names).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, words) = serve("1", "ingest", "--set=ingest.wait=5s");
+    assert_eq!((code, words.contains("not a socket")), (Some(78), true), "{words}");
+}
