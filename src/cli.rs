@@ -15,6 +15,7 @@ mod completions;
 mod config;
 mod dev;
 pub mod keys;
+mod probe;
 mod serve;
 mod spool;
 mod version;
@@ -34,6 +35,7 @@ Examples:
   klamm config init > klamm.yaml            a file with every key, its default and its meaning
   klamm keys new --client shop              a key for a client, and the lines for the file
   klamm check --config klamm.yaml           all faults at once, without Kafka
+  klamm probe --ready                       whether the one on this machine can serve
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 75 a spool is not empty yet, 78 faulty configuration.";
 
@@ -44,6 +46,7 @@ enum Command {
     Check(check::Check),
     Config(config::Config),
     Keys(keys::Keys),
+    Probe(probe::Probe),
     Spool(spool::Spool),
     Version(version::Version),
     Completions(completions::Completions),
@@ -97,6 +100,7 @@ impl Command {
             Command::Check(check) => check.run(out),
             Command::Config(config) => config.run(out),
             Command::Keys(keys) => keys.run(out),
+            Command::Probe(probe) => probe.run(out),
             Command::Spool(spool) => spool.run(out),
             Command::Version(version) => version.run(out),
             Command::Completions(completions) => completions.run(out),

@@ -26,6 +26,7 @@ mod layers;
 mod limits;
 mod outage;
 mod partial;
+mod probe;
 mod proxy_works;
 mod refusals;
 mod reload;
