@@ -22,7 +22,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash lint kafka demo-real setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash rolling lint kafka demo-real setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -83,6 +83,13 @@ crash: ## nothing acknowledged is lost by SIGKILL: a life after the other, kille
 	cargo build $(CARGO_FLAGS) --release --workspace --bins
 	KLAMM_BINARY=target/release/klamm $(if $(N),KLAMM_CRASH_LIVES=$(N)) \
 	  cargo test $(CARGO_FLAGS) --test it chaos::crash_loop -- --exact --ignored --nocapture
+
+rolling: ## three klamm behind HAProxy, replaced one by one under load, three rounds, and an outage of 30 s
+	@scripts/setup.sh build test
+	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
+	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	KLAMM_BINARY=target/release/klamm KLAMM_ROLLING=long \
+	  cargo test $(CARGO_FLAGS) --test it rolling:: -- --nocapture --test-threads 1
 
 lint: ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint

@@ -30,6 +30,7 @@ mod probe;
 mod proxy_works;
 mod refusals;
 mod reload;
+mod rolling;
 mod security;
 mod shutdown;
 mod sidecar;

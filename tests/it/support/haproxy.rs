@@ -25,7 +25,6 @@ pub(crate) struct Haproxy {
 impl Haproxy {
     /// Starts one with a listener for each of `backends` (`127.0.0.1:8080`).
     pub(crate) fn start(backends: &[&str]) -> Self {
-        let dir = scratch::dir("haproxy");
         let mut config =
             String::from("defaults\n  mode http\n  timeout connect 10s\n  timeout client 10s\n  timeout server 10s\n");
         let mut addresses = Vec::new();
@@ -34,6 +33,12 @@ impl Haproxy {
             let _ = writeln!(config, "listen l{at}\n  bind {address}\n  http-reuse always\n  server s {backend}");
             addresses.push(address);
         }
+        Self::with(&config, addresses)
+    }
+
+    /// Starts one that listens on `addresses`, as this config says.
+    pub(crate) fn with(config: &str, addresses: Vec<String>) -> Self {
+        let dir = scratch::dir("haproxy");
         let (file, log) = (dir.path().join("haproxy.cfg"), dir.path().join("haproxy.log"));
         fs::write(&file, config).expect("the config is written");
         let output = File::create(&log).expect("a log file");

@@ -71,11 +71,13 @@ pub(crate) struct Steady {
 impl Steady {
     /// Starts the connections of all `shapes` to `address`.
     pub(crate) fn start(address: &str, shapes: &[Shape]) -> Self {
+        static LOADS: AtomicUsize = AtomicUsize::new(0);
+        let load = LOADS.fetch_add(1, Ordering::Relaxed);
         let (stop, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let each =
             shapes.iter().enumerate().flat_map(|(at, shape)| (0..shape.connections).map(move |n| (at, n, *shape)));
         let connections = each.map(|(at, n, shape)| {
-            let sender = Sender { address: address.to_owned(), name: format!("{at}-{n}"), shape, stream: None };
+            let sender = Sender { address: address.to_owned(), name: format!("{load}-{at}-{n}"), shape, stream: None };
             tokio::spawn(sender.run(Arc::clone(&stop), Arc::clone(&count)))
         });
         Self { connections: connections.collect(), stop, count, began: Instant::now() }
