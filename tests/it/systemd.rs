@@ -95,15 +95,15 @@ async fn a_gateway_whose_runtime_hangs_is_killed_and_started_again() {
     let dir = scratch::dir("hang");
     let plant = dir.path().join("hang");
     let yaml = config(mock.bootstrap(), "lame_duck: 0s, flush: 5s");
-    let interval = Duration::from_secs(2);
+    let interval = Duration::from_secs(3);
     let variables = [("KLAMM_FAILPOINT_HANG", plant.display().to_string())];
     let run = move || {
         let mut klamm = Supervisor::start(&yaml, Some(interval), &variables);
         // While it is well the signs come in time, load or not.
-        std::thread::sleep(2 * interval);
+        std::thread::sleep(3 * interval / 2);
         let heard = klamm.heard();
         let signs: Vec<_> = heard.iter().filter(|heard| heard.text == "WATCHDOG=1").collect();
-        assert!(signs.len() >= 5 && signs.windows(2).all(|pair| pair[1].at - pair[0].at < interval), "{heard:?}");
+        assert!(signs.len() >= 4 && signs.windows(2).all(|pair| pair[1].at - pair[0].at < interval), "{heard:?}");
 
         fs::write(&plant, "").expect("planted");
         let planted = std::time::Instant::now();

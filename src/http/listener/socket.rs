@@ -142,7 +142,7 @@ impl Accept for Listener {
 /// Nobody can connect before the file has its owner and its mode.
 fn bind_unix(path: &Path, socket: &Socket) -> io::Result<(SocketFile, UnixListener)> {
     let address = SocketAddrUnix::new(path)?;
-    let _turn = lock(path.parent().unwrap_or(Path::new("/")))?;
+    let _turn = lock(path.parent().unwrap_or_else(|| Path::new("/")))?;
     remove_stale(path, &address)?;
     let fd = unix_socket()?;
     // Linux gives the file the mode of the socket that it is bound by.

@@ -49,7 +49,7 @@ fn installed() -> TempDir {
         names.push("notify-reload.conf");
     }
     for name in names {
-        fs::write(drop_ins.join(name), deployed(&format!("klamm.service.d/{name}"))).expect("written");
+        fs::write(drop_ins.join(name), deployed(&format!("drop-ins/{name}"))).expect("written");
     }
     dir
 }
@@ -97,10 +97,10 @@ fn the_units_agree_with_klamm() {
         assert_eq!(values(&unit, "Service"), ["klamm.service"]);
     }
     // systemd before 253 does not know the type, so verification cannot say it there.
-    let newer = deployed("klamm.service.d/notify-reload.conf");
+    let newer = deployed("drop-ins/notify-reload.conf");
     assert_eq!(values(&newer, "Type"), ["notify-reload"]);
     assert_eq!(values(&newer, "ExecReload"), [""]);
-    assert_eq!(values(&deployed("klamm.service.d/credentials.conf"), "LoadCredential").len(), 1);
+    assert_eq!(values(&deployed("drop-ins/credentials.conf"), "LoadCredential").len(), 1);
 }
 
 /// The system calls that a filter of the unit names, groups resolved.
