@@ -162,6 +162,7 @@ pub fn start(start: Start) -> Result<Running, Error> {
     let (phase, phases) = watch::channel(Phase::Serving);
     let Core { gateway, kafka, scout, board, mends } = Core::new(&config, &metrics, create, phases)?;
     let (health, catalog) = (Arc::clone(&gateway.health), Arc::clone(&gateway.catalog));
+    let backlog = Arc::clone(&gateway.backlog);
     scrape::install(&gateway, &board, &mends);
 
     let mut tasks = Tasks::default();
@@ -188,7 +189,7 @@ pub fn start(start: Start) -> Result<Running, Error> {
     tasks.spawn("replies", OnEnd::Shutdown, async move { replies.tell().await });
     tasks.spawn("producer-supervisor", OnEnd::Shutdown, Arc::clone(&kafka).supervise());
     tasks.spawn("kafka-health", OnEnd::Shutdown, health.watch(scout));
-    tasks.spawn("topic-refresh", OnEnd::Shutdown, catalog.keep_fresh(exact_topics(&config)));
+    tasks.spawn("topic-refresh", OnEnd::Shutdown, catalog.keep_fresh(exact_topics(&config), backlog));
     tasks.spawn("tidy", OnEnd::Shutdown, tidy(Arc::clone(&metrics), Arc::clone(&access)));
     tasks.spawn("rates", OnEnd::Shutdown, read_rates(rates, Arc::clone(&metrics)));
     tasks.spawn("config-apply", OnEnd::Shutdown, apply(Arc::clone(&live), Arc::clone(&gateway), access, logs));

@@ -25,7 +25,7 @@ pub mod registry;
 mod tests;
 
 pub use access::{AccessLog, Entry};
-pub use export::{BrokerStats, ProducerStats, Scrape, Window};
+pub use export::{Batches, BrokerStats, ProducerStats, Scrape, Window};
 pub use fixed::{ConnectionEvent, Fixed, Route};
 pub use logs::{LogHandle, LogStyle};
 pub use registry::{Outcome, Pair, RequestResult, Snapshot};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ingest::Gateway;
+use crate::stages::produce::context::reason;
 use crate::stages::produce::statistics::Board;
 use crate::stages::produce::supervisor::Mends;
 use crate::telemetry::{Scrape, names};
@@ -20,6 +21,12 @@ pub(super) fn install(gateway: &Arc<Gateway>, board: &Arc<Board>, mends: &Arc<Me
         spool(&gateway, scrape);
         for stats in board.read() {
             scrape.producer(&stats);
+        }
+        for (topic, thin) in gateway.catalog.thin() {
+            scrape.put(&names::TOPIC_UNDER_MIN_ISR, &[topic.as_str()], thin as f64);
+        }
+        for (topic, code, count) in board.failures() {
+            scrape.put(&names::DELIVERY_FAILURES, &[&topic, &reason(code)], count as f64);
         }
         for (reason, count) in mends.replaced() {
             scrape.put(&names::PRODUCERS_REPLACED, &[reason], count as f64);
@@ -43,6 +50,8 @@ fn spool(gateway: &Gateway, scrape: &mut Scrape) {
     scrape.put(&names::SPOOL_EVENTS, &["parked"], state.parked as f64);
     scrape.put(&names::SPOOL_BYTES, &["waiting"], state.bytes as f64);
     scrape.put(&names::SPOOL_BYTES, &["disk"], state.disk as f64);
+    let total = gateway.rules.load().config.spool.total.get();
+    scrape.put(&names::SPOOL_BYTES, &["total"], total as f64);
     scrape.put(&names::SPOOL_OLDEST_SECONDS, &[], state.oldest.unwrap_or_default().as_secs_f64());
     scrape.put(&names::SPOOL_ROOM, &[], truth(state.room));
     scrape.put(&names::SPOOL_QUARANTINED, &[], state.quarantined.into());

@@ -35,11 +35,20 @@ impl Scrape {
         self.put(&names::PRODUCER_QUEUE_LIMIT_BYTES, &[producer], stats.queue_limit.get() as f64);
         let bytes = |size: ByteSize| size.get() as f64;
         self.window(&names::PRODUCER_BATCH_BYTES, &[producer], stats.batch.map(bytes));
+        self.window(&names::PRODUCER_BATCH_RECORDS, &[producer], stats.batch_records);
+        for (topic, sent) in &stats.topics {
+            let labels = [producer, topic.as_str()];
+            self.put(&names::TOPIC_BATCHES, &labels, sent.batches as f64);
+            self.put(&names::TOPIC_BATCH_RECORDS, &labels, sent.records as f64);
+            self.put(&names::TOPIC_BATCH_BYTES, &labels, sent.bytes as f64);
+        }
         for broker in &stats.brokers {
             let labels = [producer, broker.name.as_str()];
             self.put(&names::BROKER_UP, &labels, f64::from(u8::from(broker.up)));
             self.put(&names::BROKER_TX_ERRORS, &labels, broker.tx_errors as f64);
             self.put(&names::BROKER_TX_RETRIES, &labels, broker.tx_retries as f64);
+            self.put(&names::BROKER_REQUEST_TIMEOUTS, &labels, broker.request_timeouts as f64);
+            self.put(&names::BROKER_DISCONNECTS, &labels, broker.disconnects as f64);
             let seconds = |took: Duration| took.as_secs_f64();
             self.window(&names::BROKER_RTT_SECONDS, &labels, broker.rtt.map(seconds));
             self.window(&names::BROKER_QUEUE_SECONDS, &labels, broker.queue.map(seconds));
@@ -78,8 +87,31 @@ pub struct ProducerStats {
     pub queue_limit: ByteSize,
     /// The record batches of all its topics.
     pub batch: Window<ByteSize>,
+    /// Records in each of them.
+    pub batch_records: Window<f64>,
+    /// What was sent to each topic since klamm started. Bounded in number; see `Board`.
+    pub topics: BTreeMap<String, Batches>,
     /// The brokers it knows.
     pub brokers: Vec<BrokerStats>,
+}
+
+/// The record batches that were made for a topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Batches {
+    /// How many.
+    pub batches: u64,
+    /// Their records.
+    pub records: u64,
+    /// Their bytes, compressed.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Batches {
+    fn add_assign(&mut self, more: Self) {
+        self.batches += more.batches;
+        self.records += more.records;
+        self.bytes += more.bytes;
+    }
 }
 
 /// What librdkafka's statistics say of one broker, seen from one producer.
@@ -101,6 +133,10 @@ pub struct BrokerStats {
     pub tx_errors: u64,
     /// Requests sent again.
     pub tx_retries: u64,
+    /// Requests without an answer in time.
+    pub request_timeouts: u64,
+    /// Connections that ended.
+    pub disconnects: u64,
 }
 
 /// Mean and 99th percentile over the last statistics interval.
@@ -113,7 +149,8 @@ pub struct Window<T> {
 }
 
 impl<T> Window<T> {
-    fn map<U>(self, f: impl Fn(T) -> U) -> Window<U> {
+    /// The same in another unit.
+    pub fn map<U>(self, f: impl Fn(T) -> U) -> Window<U> {
         Window { avg: f(self.avg), p99: f(self.p99) }
     }
 }

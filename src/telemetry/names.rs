@@ -67,7 +67,7 @@ metrics! {
     SPOOL_EVENTS = "klamm_spool_events", Gauge, ["state"],
         "Events in the spool by state: waiting, and parked, which is a part of them.";
     SPOOL_BYTES = "klamm_spool_bytes", Gauge, ["scope"],
-        "Bytes of the spool by scope: waiting events, and what its files take on disk.";
+        "Bytes of the spool by scope: waiting events, what its files take on disk, and the total that they may take.";
     SPOOL_OLDEST_SECONDS = "klamm_spool_oldest_seconds", Gauge, [],
         "How long the oldest event has waited in the spool; 0 for an empty one.";
     SPOOL_ROOM = "klamm_spool_room", Gauge, [],
@@ -114,6 +114,18 @@ metrics! {
         "How many bytes the producer's queue may hold.";
     PRODUCER_BATCH_BYTES = "klamm_producer_batch_bytes", Gauge, ["producer", "stat"],
         "Size of the record batches sent in the last statistics interval: avg, p99.";
+    PRODUCER_BATCH_RECORDS = "klamm_producer_batch_records", Gauge, ["producer", "stat"],
+        "Records of the record batches sent in the last statistics interval: avg, p99.";
+    TOPIC_BATCHES = "klamm_topic_batches_total", Counter, ["producer", "topic"],
+        "Record batches that were made for the topic.";
+    TOPIC_BATCH_RECORDS = "klamm_topic_batch_records_total", Counter, ["producer", "topic"],
+        "Records in these batches.";
+    TOPIC_BATCH_BYTES = "klamm_topic_batch_bytes_total", Counter, ["producer", "topic"],
+        "Bytes of these batches as they are sent, compressed.";
+    DELIVERY_FAILURES = "klamm_delivery_failures_total", Counter, ["topic", "reason"],
+        "Records that Kafka did not acknowledge, by librdkafka's reason; those that a new producer sends again are not among them.";
+    TOPIC_UNDER_MIN_ISR = "klamm_topic_under_min_isr_partitions", Gauge, ["topic"],
+        "Partitions with fewer in-sync replicas than min.insync.replicas: Kafka takes nothing for them.";
     PRODUCERS_REPLACED = "klamm_producers_replaced_total", Counter, ["reason"],
         "Producers that another one took the place of, by reason: fatal (it failed for good), stalled (it no longer served a partition).";
     EVENTS_RESENT = "klamm_resent_events_total", Counter, ["doubled"],
@@ -132,6 +144,10 @@ metrics! {
         "Requests that could not be sent to the broker.";
     BROKER_TX_RETRIES = "klamm_broker_tx_retries_total", Counter, ["producer", "broker"],
         "Requests sent to the broker again.";
+    BROKER_REQUEST_TIMEOUTS = "klamm_broker_request_timeouts_total", Counter, ["producer", "broker"],
+        "Requests that the broker did not answer in time.";
+    BROKER_DISCONNECTS = "klamm_broker_disconnects_total", Counter, ["producer", "broker"],
+        "Connections to the broker that ended, idle ones included.";
     KAFKA_UP = "klamm_kafka_up", Gauge, [],
         "Whether Kafka answered when it was last asked.";
     BUILD_INFO = "klamm_build_info", Gauge, ["version", "librdkafka"],

@@ -79,7 +79,10 @@ fn touched() -> Arc<Metrics> {
         scrape.put(&names::DEAD_LETTERED, &["till", "orders", "invalid_record"], 1.0);
         scrape.put(&names::DEAD_LETTER_MISSING, &["orders"], 1.0);
         let brokers = vec![BrokerStats { name: "a:9092/1".into(), up: true, ..BrokerStats::default() }];
-        scrape.producer(&ProducerStats { name: "default".into(), brokers, ..ProducerStats::default() });
+        let topics = BTreeMap::from([("orders".to_owned(), Batches::default())]);
+        scrape.producer(&ProducerStats { name: "default".into(), brokers, topics, ..ProducerStats::default() });
+        scrape.put(&names::TOPIC_UNDER_MIN_ISR, &["orders"], 0.0);
+        scrape.put(&names::DELIVERY_FAILURES, &["orders", "message_timed_out"], 1.0);
     }));
     metrics
 }
@@ -249,4 +252,38 @@ fn pairs_that_left_are_no_longer_exported() {
     // The hook's own row is not the registry's.
     assert!(!page.contains(r#"client="shop",topic"#), "{page}");
     assert!(page.contains(r#"klamm_events_received_total{client="_anonymous",topic="_unknown"} 0"#));
+}
+
+#[test]
+fn a_thousand_clients_with_three_hundred_topics_each_are_capped_and_none_is_lost() {
+    let metrics = Metrics::new(2000);
+    for client in 0..1000 {
+        let client = format!("client-{client:03}").as_str().into();
+        for topic in 0..300 {
+            let pair = metrics.pair(&client, &format!("topic-{topic:03}").as_str().into());
+            pair.received(1);
+            pair.ack(Duration::from_millis(7));
+            pair.refused(Code::RateLimited);
+            pair.seen(1_800_000_000);
+        }
+        metrics.unknown_topic(&client).refused(Code::UnknownTopic);
+    }
+    let started = Instant::now();
+    let page = metrics.render();
+    println!("{} bytes in {:?}", page.len(), started.elapsed());
+
+    let families = read(&page);
+    let rows = |name: &str| families[name].rows.len();
+    // 2,000 topics of seven clients; each other client, and the one where the number was reached, with `_other`; each
+    // with `_unknown`; `_anonymous`.
+    let pairs = 2000 + 994 + 1000 + 1;
+    assert_eq!(rows("klamm_events_received_total"), pairs);
+    assert_eq!(rows("klamm_ack_seconds"), pairs * 14);
+    assert_eq!(rows("klamm_client_last_seen_timestamp_seconds"), 1000, "each client has rows of its own");
+    let all: f64 = families["klamm_events_received_total"].rows.values().sum();
+    assert_eq!(all, 300_000.0);
+    let folded = families["klamm_metrics_folded_total"].rows["klamm_metrics_folded_total"];
+    assert_eq!(folded, 298_000.0);
+    let series: usize = families.values().map(|family| family.rows.len()).sum();
+    assert!(series < pairs * 28, "{series}");
 }

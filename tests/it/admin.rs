@@ -1,11 +1,16 @@
 //! The admin listener: who may ask, and what it knows of clients.
 
+use std::io::Read as _;
+use std::sync::Once;
+
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::kafka::Kafka;
-use crate::support::{keys, raw};
+use crate::support::metrics::Metrics;
+use crate::support::{keys, raw, soon};
 
 fn config(listen: &str, admin_keys: &str) -> String {
     let (bootstrap, sha256) = (Kafka::shared().bootstrap(), keys::fixed("shop").sha256);
@@ -24,6 +29,12 @@ topics: {{ admin-a: {{ max_event: 1KiB }} }}
 "#,
         other = keys::fixed("idle").sha256
     )
+}
+
+/// Makes the topic of the config.
+fn topic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| Kafka::shared().create_topic("admin-a", 1, &[]));
 }
 
 /// The address of a listener on all interfaces, by loopback.
@@ -98,7 +109,7 @@ async fn on_loopback_without_keys_a_foreign_host_gets_421_on_every_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn admin_clients_tells_each_client_s_counts_quotas_keys_and_when_it_was_seen() {
-    Kafka::shared().create_topic("admin-a", 1, &[]);
+    topic();
     let gateway = Gateway::start(&config("127.0.0.1", ""));
     gateway.ready().await;
     let (client, key) = (Client::new(gateway.ingest()), format!("Bearer {}", keys::fixed("shop").text));
@@ -135,4 +146,41 @@ async fn admin_clients_tells_each_client_s_counts_quotas_keys_and_when_it_was_se
     assert!(idle["last_seen"].is_null() && idle["topics"] == serde_json::json!([]), "{idle:#}");
     let text = page.to_string();
     assert!(!text.contains(&keys::fixed("shop").sha256) && !text.contains(&keys::fixed("shop").text), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_compressed_where_that_is_accepted_and_tell_of_batches_and_brokers() {
+    topic();
+    let gateway = Gateway::start(&config("127.0.0.1", ""));
+    gateway.ready().await;
+    let key = format!("Bearer {}", keys::fixed("shop").text);
+    let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+    let answer = Client::new(gateway.ingest()).post("/v1/topics/admin-a/events", &headers, "[1,2,3]").await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+
+    let admin = Client::new(gateway.admin());
+    let plain = admin.get("/metrics", &[]).await;
+    let zipped = admin.get("/metrics", &[("accept-encoding", "deflate, gzip;q=0.5")]).await;
+    for answer in [&plain, &zipped] {
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(answer.header("vary"), Some("accept-encoding"));
+    }
+    assert_eq!((plain.header("content-encoding"), zipped.header("content-encoding")), (None, Some("gzip")));
+    assert!(zipped.body.len() * 3 < plain.body.len(), "{} of {}", zipped.body.len(), plain.body.len());
+    let mut text = String::new();
+    GzDecoder::new(&zipped.body[..]).read_to_string(&mut text).expect("gzip");
+    assert!(Metrics::parse(&text).sum("klamm_events_received_total", &[("client", "shop")]) == 3.0, "{text}");
+
+    let metrics = soon("librdkafka tells of the batch", async || {
+        let metrics = gateway.metrics().await;
+        (metrics.sum("klamm_topic_batch_records_total", &[("topic", "admin-a")]) == 3.0).then_some(metrics)
+    })
+    .await;
+    let batches = metrics.sum("klamm_topic_batches_total", &[("topic", "admin-a")]);
+    assert!((1.0..=3.0).contains(&batches), "{batches}");
+    assert!(metrics.sum("klamm_topic_batch_bytes_total", &[("topic", "admin-a")]) > 60.0, "with the head of a batch");
+    let text = metrics.text();
+    for name in ["request_timeouts_total", "disconnects_total", "tx_retries_total", "rtt_seconds", "send_seconds"] {
+        assert!(text.lines().any(|line| line.starts_with(&format!("klamm_broker_{name}{{"))), "{name}");
+    }
 }

@@ -12,7 +12,7 @@ use crate::outage::broker;
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::kafka::{Kafka, Options};
-use crate::support::keys;
+use crate::support::{keys, soon};
 
 fn config(kafka: &Kafka, wait: &str, of_kafka: &str) -> String {
     let (bootstrap, sha256) = (kafka.bootstrap().replace(',', "\", \""), keys::fixed("shop").sha256);
@@ -281,4 +281,46 @@ async fn a_quota_of_the_broker_slows_the_topics_it_is_for_and_is_told_and_is_no_
     assert!(free.len() > 100 && free.iter().all(|said| said.status == 200), "{:?}", tally(&free));
     assert!(p99(&free) < Duration::from_millis(500), "{:?}", p99(&free));
     assert_eq!(replaced(&gateway).await, 0.0, "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_under_min_isr_are_told_and_so_is_that_they_are_no_more() {
+    let session = ("broker.session.timeout.ms", "3000".to_owned());
+    let kafka = Kafka::start(&Options { brokers: 2, properties: vec![session], ..Options::default() });
+    let topic = "faults-thin";
+    kafka.create_topic_on(topic, &[&[1, 2], &[1, 2]], &[("min.insync.replicas", "2")]);
+    // Of one replica Kafka asks for one.
+    kafka.create_topic_on("faults-one", &[&[1]], &[("min.insync.replicas", "2")]);
+    let gateway = Gateway::start(&config(&kafka, "1s", "metadata_refresh: 1h,"));
+    gateway.ready().await;
+    let thin = async |expected: f64| {
+        soon("the metric tells how many partitions lack replicas", async || {
+            let found = gateway.metrics().await.sum("klamm_topic_under_min_isr_partitions", &[("topic", topic)]);
+            (found == expected).then_some(())
+        })
+        .await;
+    };
+    let client = Client::new(gateway.ingest());
+    for topic in [topic, "faults-one"] {
+        assert_eq!(post(&client, &format!("/v1/topics/{topic}/events"), 10, None).await.status, 200);
+    }
+    thin(0.0).await;
+    kafka.kill_broker(2);
+    // Kafka refuses each record, and librdkafka keeps that to itself.
+    let path = format!("/v1/topics/{topic}/events");
+    soon("the second replica is no longer waited for", async || {
+        let status = post(&client, &path, 10, None).await.status;
+        assert!(matches!(status, 200 | 503 | 504), "{status}");
+        (gateway.metrics().await.sum("klamm_topic_under_min_isr_partitions", &[("topic", topic)]) == 2.0).then_some(())
+    })
+    .await;
+    let ready = Client::new(gateway.admin()).get("/readyz?verbose", &[]).await;
+    assert!(String::from_utf8_lossy(&ready.body).contains("in-sync replicas"), "{ready:?}");
+
+    let metrics = gateway.metrics().await;
+    assert!(metrics.text().contains("klamm_topic_under_min_isr_partitions{topic=\"faults-one\"} 0\n"));
+
+    kafka.configure_topic(topic, "min.insync.replicas", "1");
+    thin(0.0).await;
+    soon("it is written to again", async || (post(&client, &path, 10, None).await.status == 200).then_some(())).await;
 }

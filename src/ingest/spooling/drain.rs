@@ -19,6 +19,7 @@ use crate::event::{Batch, RequestId};
 use crate::ingest::Gateway;
 use crate::ingest::gate::destination;
 use crate::stages::produce::catalog::Known;
+use crate::stages::produce::context::reason;
 use crate::stages::produce::options::EVENT_OVERHEAD;
 use crate::stages::produce::{Completion, Destination, Fate, Fates, Lane};
 use crate::stages::spool::{Key, Spool, Stored, Wave};
@@ -202,7 +203,7 @@ impl Carry {
         {
             match fate {
                 Letter::Sent => {
-                    let reason = letters::reason(*code);
+                    let reason = reason(*code);
                     debug!(topic = %to.topic, client = %pair.client(), reason, "event dead-lettered");
                     pair.drained(Outcome::Rejected, 1);
                     self.spooling.count_letter(pair, &reason);

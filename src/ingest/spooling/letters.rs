@@ -20,6 +20,7 @@ use crate::ingest::Gateway;
 use crate::ingest::gate::destination;
 use crate::ingest::ids::{self, EVENT_ID};
 use crate::stages::produce::catalog::Refusal;
+use crate::stages::produce::context::reason;
 use crate::stages::produce::{Destination, Fate};
 use crate::telemetry::Pair;
 
@@ -35,18 +36,6 @@ pub(super) enum Letter {
     Later,
     /// There is no topic for it, or that refuses it too.
     Nowhere,
-}
-
-/// Kafka's reason as a label: `message_size_too_large`.
-pub(super) fn reason(code: RDKafkaErrorCode) -> String {
-    let mut label = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !label.is_empty() {
-            label.push('_');
-        }
-        label.push(letter.to_ascii_lowercase());
-    }
-    label
 }
 
 /// Sends the events of `batch` at the given places to the dead-letter topic; what becomes of each, in their order.
@@ -156,16 +145,5 @@ pub async fn watch(app: Arc<Gateway>, spooling: Arc<Spooling>) {
         }
         first = first && !app.health.is_up();
         tokio::time::sleep(if first { Duration::from_secs(1) } else { LOOK }).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_a_label() {
-        assert_eq!(reason(RDKafkaErrorCode::MessageSizeTooLarge), "message_size_too_large");
-        assert_eq!(reason(RDKafkaErrorCode::InvalidRecord), "invalid_record");
     }
 }

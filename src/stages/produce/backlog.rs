@@ -324,6 +324,12 @@ impl Backlog {
         self.any.load(Ordering::Relaxed)
     }
 
+    /// The topics that have one.
+    pub fn topics(&self) -> Vec<TopicName> {
+        let late = self.late.read().unwrap_or_else(PoisonError::into_inner);
+        late.values().flat_map(|topics| topics.keys().cloned()).collect()
+    }
+
     /// For a request to `topic` that failed, wherever it went: by its worst queue.
     pub fn worst(&self, topic: &TopicName) -> Forecast {
         let late = self.late.read().unwrap_or_else(PoisonError::into_inner);

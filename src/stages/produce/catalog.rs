@@ -3,8 +3,11 @@
 //! librdkafka would hold events of a missing topic for 30 s, so the gate asks here first. A topic is looked up on first
 //! use (one look-up at a time for each, a bounded number in all), kept for `refresh`, and looked up again in the
 //! background; that there is none is kept for 4 s (so that a topic is usable 5 s after its creation), for a bounded number of names.
+//!
+//! A look-up also counts the partitions with fewer in-sync replicas than the topic's `min.insync.replicas`: librdkafka
+//! tries their records again until they time out, and does not say why. Topics that are late are looked up every 5 s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,9 +16,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataPartition;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
+use super::backlog::Backlog;
 use super::context;
 use super::health::Health;
 use super::options::{BATCH_OVERHEAD, Options};
@@ -30,6 +35,10 @@ const CONFIG_PATIENCE: Duration = Duration::from_secs(2);
 const MISSING_FOR: Duration = Duration::from_secs(4);
 /// How many missing names are kept.
 const MISSING_MOST: usize = 10_000;
+/// Between two look-ups of topics that are late or lack replicas.
+const ANXIOUS: Duration = Duration::from_secs(5);
+/// Topics of which it is kept how many partitions lack replicas.
+const THIN_MOST: usize = 1000;
 /// Look-ups at the same time.
 const LOOKUPS: usize = 16;
 
@@ -72,9 +81,27 @@ pub struct Scout {
     /// Asks for the brokers and knows no topic: librdkafka names those that a client knows in this question and, whatever
     /// `allow.auto.create.topics` says, may then let the broker create what is missing.
     caller: Arc<AdminClient<ScoutContext>>,
-    /// Whether topic settings can be read; asked again with every refresh.
+    /// Whether topic settings can be read; asked again with every refresh, and every look at what is late.
     reads_settings: AtomicBool,
+    /// It was said that they cannot; once between two refreshes.
+    said: AtomicBool,
     create: Option<Create>,
+    /// Partitions with too few in-sync replicas, for each topic whose settings can be read.
+    thin: Mutex<BTreeMap<TopicName, usize>>,
+}
+
+/// How many replicas a partition has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Replicas {
+    all: usize,
+    in_sync: usize,
+}
+
+/// What klamm reads of a topic's settings.
+#[derive(Default)]
+struct Settings {
+    max_message_bytes: Option<u64>,
+    min_in_sync: Option<usize>,
 }
 
 /// Of the client that only asks.
@@ -102,7 +129,8 @@ impl Scout {
         let admin = options.scout().create_with_context(ScoutContext { health })?;
         // The mock cluster of `klamm dev`, which alone makes topics unasked, knows no settings.
         let reads_settings = AtomicBool::new(create.is_none());
-        Ok(Self { admin: Arc::new(admin), caller: Arc::new(caller), reads_settings, create })
+        let (admin, caller) = (Arc::new(admin), Arc::new(caller));
+        Ok(Self { admin, caller, reads_settings, said: AtomicBool::default(), create, thin: Mutex::default() })
     }
 
     /// Whether Kafka answers; how many brokers it has.
@@ -116,6 +144,10 @@ impl Scout {
             .unwrap_or(Err(RDKafkaErrorCode::Fail))
     }
 
+    fn is_up(&self) -> bool {
+        self.admin.inner().context().health.is_up()
+    }
+
     async fn look_up(&self, topic: &TopicName) -> Answer {
         let mut answer = self.partitions(topic).await;
         if let (Err(Refusal::Missing), Some(create)) = (&answer, self.create.clone()) {
@@ -123,15 +155,40 @@ impl Scout {
             let made = tokio::task::spawn_blocking(move || create(&name)).await;
             if let Err(error) = made.unwrap_or_else(|error| Err(error.to_string())) {
                 warn!(%topic, error, "topic not created");
-                return answer;
+                return Err(Refusal::Missing);
             }
             answer = self.partitions(topic).await;
         }
-        let partitions = answer?.partitions;
-        Ok(Known { partitions, max_message_bytes: self.max_message_bytes(topic).await })
+        if answer == Err(Refusal::Missing) {
+            self.lock().remove(topic);
+        }
+        let partitions = answer?;
+        let settings = self.settings(topic).await;
+        self.note_thin(topic, &partitions, settings.min_in_sync);
+        let partitions = i32::try_from(partitions.len()).unwrap_or(0);
+        Ok(Known { partitions, max_message_bytes: settings.max_message_bytes })
     }
 
-    async fn partitions(&self, topic: &TopicName) -> Answer {
+    fn note_thin(&self, topic: &TopicName, replicas: &[Replicas], least: Option<usize>) {
+        let Some(least) = least else { return };
+        // Kafka asks for no more than there are.
+        let thin = replicas.iter().filter(|replicas| replicas.in_sync < least.min(replicas.all)).count();
+        let mut known = self.lock();
+        if known.len() < THIN_MOST || known.contains_key(topic) {
+            known.insert(topic.clone(), thin);
+        }
+        drop(known);
+        if thin > 0 {
+            let health = &self.admin.inner().context().health;
+            health.complain(&format!("topic {topic}: partitions with fewer in-sync replicas than min.insync.replicas"));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicName, usize>> {
+        self.thin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn partitions(&self, topic: &TopicName) -> Result<Vec<Replicas>, Refusal> {
         let admin = Arc::clone(&self.admin);
         let name = topic.clone();
         let asked =
@@ -141,7 +198,8 @@ impl Scout {
         match found.error().map(RDKafkaErrorCode::from) {
             None if found.partitions().is_empty() => Err(Refusal::Missing),
             None => {
-                Ok(Known { partitions: i32::try_from(found.partitions().len()).unwrap_or(0), max_message_bytes: None })
+                let replicas = |of: &MetadataPartition| Replicas { all: of.replicas().len(), in_sync: of.isr().len() };
+                Ok(found.partitions().iter().map(replicas).collect())
             }
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Err(Refusal::Missing),
             Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
@@ -153,26 +211,31 @@ impl Scout {
         }
     }
 
-    async fn max_message_bytes(&self, topic: &TopicName) -> Option<u64> {
+    async fn settings(&self, topic: &TopicName) -> Settings {
         if !self.reads_settings.load(Ordering::Relaxed) {
-            return None;
+            return Settings::default();
         }
         let asked = [ResourceSpecifier::Topic(topic.as_str())];
         let options = AdminOptions::new().request_timeout(Some(CONFIG_PATIENCE));
         let problem = match self.admin.describe_configs(&asked, &options).await {
             Ok(answers) => match answers.into_iter().next() {
                 Some(Ok(resource)) => {
-                    return resource.get("max.message.bytes")?.value.as_ref()?.parse().ok();
+                    let text = |name| resource.get(name)?.value.as_deref();
+                    return Settings {
+                        max_message_bytes: text("max.message.bytes").and_then(|text| text.parse().ok()),
+                        min_in_sync: text("min.insync.replicas").and_then(|text| text.parse().ok()),
+                    };
                 }
                 Some(Err(code)) => code.to_string(),
                 None => "an empty answer".to_owned(),
             },
             Err(error) => error.to_string(),
         };
-        if self.reads_settings.swap(false, Ordering::Relaxed) {
+        self.reads_settings.store(false, Ordering::Relaxed);
+        if !self.said.swap(true, Ordering::Relaxed) {
             warn!(%topic, problem, "topic settings cannot be read: going on with max_event of the config");
         }
-        None
+        Settings::default()
     }
 }
 
@@ -230,23 +293,39 @@ impl Catalog {
         answer.ok().and_then(|answer| answer.clone()).unwrap_or(Err(Refusal::Away))
     }
 
-    /// Looks up `topics` and then, every `refresh`, everything known. Runs as a task; may be cancelled at any time.
-    pub async fn keep_fresh(self: Arc<Self>, topics: Vec<TopicName>) {
+    /// For each topic whose settings can be read, how many partitions have fewer in-sync replicas than it asks for; Kafka
+    /// takes nothing for these. As of the last look-up.
+    pub fn thin(&self) -> BTreeMap<TopicName, usize> {
+        self.scout.lock().clone()
+    }
+
+    /// Looks up `topics` and then, every `refresh`, everything known; every 5 s what is late by `backlog` or lacks
+    /// replicas. Runs as a task; may be cancelled at any time.
+    pub async fn keep_fresh(self: Arc<Self>, topics: Vec<TopicName>, backlog: Arc<Backlog>) {
         for topic in &topics {
             match self.find(topic).await {
                 Ok(known) => info!(%topic, known.partitions, known.max_message_bytes, "topic found"),
                 Err(refusal) => warn!(%topic, ?refusal, "topic not found"),
             }
         }
+        let mut refreshed = Instant::now();
         loop {
-            tokio::time::sleep(self.refresh).await;
-            self.scout.reads_settings.store(self.scout.create.is_none(), Ordering::Relaxed);
-            let known: Vec<TopicName> = {
+            tokio::time::sleep(self.refresh.saturating_sub(refreshed.elapsed()).min(ANXIOUS)).await;
+            let due = if refreshed.elapsed() < self.refresh {
+                let thin = self.thin().into_iter().filter(|(_, thin)| *thin > 0).map(|(topic, _)| topic);
+                let doubtful = thin.chain(backlog.topics()).filter(|_| self.scout.is_up());
+                doubtful.collect::<BTreeSet<_>>()
+            } else {
+                refreshed = Instant::now();
+                self.scout.said.store(false, Ordering::Relaxed);
                 let mut shelves = self.lock();
                 shelves.forget_missing();
                 shelves.entries.keys().cloned().collect()
             };
-            for topic in known {
+            if !due.is_empty() {
+                self.scout.reads_settings.store(self.scout.create.is_none(), Ordering::Relaxed);
+            }
+            for topic in due {
                 let mut answer = self.ask(&mut self.lock(), &topic);
                 // An error leaves what was known standing, but for a topic that is gone.
                 let _ = answer.wait_for(Option::is_some).await;

@@ -237,6 +237,7 @@ impl Context {
         };
         debug!(topic, partition, %fate, "delivery failed");
         if !matches!(fate, Fate::Acked { .. }) {
+            self.ears.board.failed(topic, code);
             self.ears.health.complain(&format!("{topic}/{partition}: {code}"));
         }
         fate
@@ -266,6 +267,18 @@ pub fn is_final(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Kafka's reason as a label: `message_size_too_large`.
+pub fn reason(code: RDKafkaErrorCode) -> String {
+    let mut label = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !label.is_empty() {
+            label.push('_');
+        }
+        label.push(letter.to_ascii_lowercase());
+    }
+    label
+}
+
 /// librdkafka's own log lines as ours. Never a payload: librdkafka logs none.
 pub fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
     match level {
@@ -277,5 +290,16 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
         RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{text}"),
         RDKafkaLogLevel::Notice => info!(target: "librdkafka", facility, "{text}"),
         RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_a_label() {
+        assert_eq!(reason(RDKafkaErrorCode::MessageSizeTooLarge), "message_size_too_large");
+        assert_eq!(reason(RDKafkaErrorCode::InvalidRecord), "invalid_record");
     }
 }

@@ -1,19 +1,29 @@
-//! librdkafka's statistics, of which klamm reads what its metrics show. The latest of each producer is kept.
+//! librdkafka's statistics, of which klamm reads what its metrics show. The latest of each producer is kept; what
+//! librdkafka tells of one interval alone, the batches of a topic, is added up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::error::RDKafkaErrorCode;
 use serde::Deserialize;
 use tracing::warn;
 
-use crate::telemetry::{BrokerStats, ProducerStats, Window};
+use crate::telemetry::registry::OTHER;
+use crate::telemetry::{Batches, BrokerStats, ProducerStats, Window};
 use crate::units::ByteSize;
 
-/// The latest word of each producer.
+/// Topics that have rows of their own, over all producers; more are added up under [`OTHER`].
+const TOPICS: usize = 1000;
+
+/// A few reasons at most: looked through, not looked up.
+type Failures = Vec<(RDKafkaErrorCode, u64)>;
+
+/// The latest word of each producer, and how many records failed for which reason.
 #[derive(Default)]
 pub struct Board {
     latest: Mutex<BTreeMap<String, ProducerStats>>,
+    failures: Mutex<BTreeMap<String, Failures>>,
 }
 
 impl Board {
@@ -21,9 +31,39 @@ impl Board {
     pub fn post(&self, producer: &str, json: &[u8]) -> Option<Text> {
         let text = serde_json::from_slice::<Text>(json);
         let text = text.inspect_err(|error| warn!(%error, "statistics of librdkafka not understood")).ok()?;
-        let stats = text.read(producer);
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(producer.to_owned(), stats);
+        let mut stats = text.read(producer);
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.topics = latest.get_mut(producer).map(|before| std::mem::take(&mut before.topics)).unwrap_or_default();
+        let others: usize = latest.values().map(|stats| stats.topics.len()).sum();
+        for (topic, more) in text.batches() {
+            let known = stats.topics.contains_key(topic) || others + stats.topics.len() < TOPICS;
+            *stats.topics.entry(if known { topic } else { OTHER }.to_owned()).or_default() += more;
+        }
+        latest.insert(producer.to_owned(), stats);
         Some(text)
+    }
+
+    /// Counts a record for `topic` that was not acknowledged.
+    pub fn failed(&self, topic: &str, code: RDKafkaErrorCode) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = if failures.contains_key(topic) || failures.len() < TOPICS { topic } else { OTHER };
+        // No name is copied for a topic that failed before.
+        if !failures.contains_key(row) {
+            failures.insert(row.to_owned(), Failures::new());
+        }
+        let Some(codes) = failures.get_mut(row) else { return };
+        match codes.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => codes.push((code, 1)),
+        }
+    }
+
+    /// What was counted so, by topic and reason.
+    pub fn failures(&self) -> Vec<(String, RDKafkaErrorCode, u64)> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows =
+            failures.iter().flat_map(|(topic, codes)| codes.iter().map(|(code, count)| (topic.clone(), *code, *count)));
+        rows.collect()
     }
 
     /// Everything that is on it.
@@ -51,6 +91,8 @@ pub struct Broker {
     state: String,
     txerrs: u64,
     txretries: u64,
+    req_timeouts: u64,
+    disconnects: u64,
     /// Requests without an answer.
     pub waitresp_cnt: u64,
     /// Microseconds since it last said something; -1 for never.
@@ -64,6 +106,7 @@ pub struct Broker {
 #[derive(Deserialize)]
 struct Topic {
     batchsize: Figures,
+    batchcnt: Figures,
     /// By number, as text; -1 is where records wait for the first metadata.
     #[serde(default)]
     partitions: HashMap<String, Partition>,
@@ -92,6 +135,7 @@ impl Topic {
 #[derive(Deserialize)]
 struct Figures {
     avg: i64,
+    sum: i64,
     p99: i64,
     cnt: i64,
 }
@@ -126,19 +170,30 @@ impl Text {
             queue_messages: self.msg_cnt,
             queue_bytes: ByteSize::bytes(self.msg_size),
             queue_limit: ByteSize::bytes(self.msg_size_max),
-            batch: batch(&self.topics),
+            batch: over_all(self.topics.values().map(|topic| &topic.batchsize)).map(|n| ByteSize::bytes(n as u64)),
+            batch_records: over_all(self.topics.values().map(|topic| &topic.batchcnt)),
+            topics: BTreeMap::new(),
             brokers,
         }
     }
+
+    /// The batches that were made in the interval, by topic.
+    fn batches(&self) -> impl Iterator<Item = (&str, Batches)> {
+        let whole = |n: i64| u64::try_from(n).unwrap_or(0);
+        let made = self.topics.iter().filter(|(_, topic)| topic.batchcnt.cnt > 0);
+        made.map(move |(name, Topic { batchsize, batchcnt, .. })| {
+            let batches = whole(batchcnt.cnt);
+            (name.as_str(), Batches { batches, records: whole(batchcnt.sum), bytes: whole(batchsize.sum) })
+        })
+    }
 }
 
-/// Over all topics: the mean of all batches; of the 99th percentiles the largest.
-fn batch(topics: &HashMap<String, Topic>) -> Window<ByteSize> {
-    let figures = || topics.values().map(|topic| &topic.batchsize);
-    let count: i64 = figures().map(|f| f.cnt).sum();
-    let sum: i64 = figures().map(|f| f.avg.saturating_mul(f.cnt)).sum();
-    let bytes = |n: i64| ByteSize::bytes(u64::try_from(n).unwrap_or(0));
-    Window { avg: bytes(sum / count.max(1)), p99: bytes(figures().map(|f| f.p99).max().unwrap_or(0)) }
+/// The mean of all batches; of the topics' 99th percentiles the largest.
+fn over_all<'a>(figures: impl Iterator<Item = &'a Figures> + Clone) -> Window<f64> {
+    let count: i64 = figures.clone().map(|f| f.cnt).sum();
+    let sum: i64 = figures.clone().map(|f| f.sum).sum();
+    let most = figures.map(|f| f.p99).max().unwrap_or(0);
+    Window { avg: sum.max(0) as f64 / count.max(1) as f64, p99: most.max(0) as f64 }
 }
 
 impl Broker {
@@ -165,6 +220,8 @@ impl Broker {
             throttle: window(&throttle),
             tx_errors: self.txerrs,
             tx_retries: self.txretries,
+            request_timeouts: self.req_timeouts,
+            disconnects: self.disconnects,
         }
     }
 }
@@ -175,21 +232,21 @@ mod tests {
 
     #[test]
     fn what_librdkafka_says_is_read_for_real_brokers_alone() {
-        let zero = r#"{"avg":0,"p99":0,"cnt":0}"#;
+        let zero = r#"{"avg":0,"sum":0,"p99":0,"cnt":0}"#;
         let broker = |node: i32| {
             format!(
-                r#"{{"nodeid":{node},"state":"UP","txerrs":1,"txretries":2,"waitresp_cnt":0,"rxidle":-1,"rtt":{{"avg":1500,"p99":9000,"cnt":3}},
-                "int_latency":{zero},"outbuf_latency":{zero},"throttle":{{"avg":2,"p99":3,"cnt":1}},"more":1}}"#
+                r#"{{"nodeid":{node},"state":"UP","txerrs":1,"txretries":2,"req_timeouts":3,"disconnects":4,"waitresp_cnt":0,"rxidle":-1,"rtt":{{"avg":1500,"sum":4500,"p99":9000,"cnt":3}},
+                "int_latency":{zero},"outbuf_latency":{zero},"throttle":{{"avg":2,"sum":2,"p99":3,"cnt":1}},"more":1}}"#
             )
         };
         let json = format!(
             r#"{{"msg_cnt":5,"msg_size":700,"msg_size_max":9000,"x":null,
             "brokers":{{"a:1/bootstrap":{},"a:1/1":{}}},
-            "topics":{{"t":{{"batchsize":{{"avg":100,"p99":200,"cnt":1}},"partitions":{{
+            "topics":{{"t":{{"batchsize":{{"avg":100,"sum":100,"p99":200,"cnt":1}},"batchcnt":{{"avg":5,"sum":5,"p99":5,"cnt":1}},"partitions":{{
             "-1":{{"partition":-1,"leader":-1,"txmsgs":0,"acked_msgid":0}},
             "0":{{"partition":0,"leader":1,"txmsgs":7,"acked_msgid":7}},
             "1":{{"partition":1,"leader":-1,"txmsgs":0,"acked_msgid":0}}}}}},
-            "u":{{"batchsize":{{"avg":400,"p99":900,"cnt":2}}}}}}}}"#,
+            "u":{{"batchsize":{{"avg":400,"sum":801,"p99":900,"cnt":2}},"batchcnt":{{"avg":2,"sum":4,"p99":3,"cnt":2}}}}}}}}"#,
             broker(-1),
             broker(1)
         );
@@ -206,9 +263,44 @@ mod tests {
         let [stats] = &board.read()[..] else { panic!("one producer") };
         assert_eq!((stats.queue_messages, stats.queue_bytes.get(), stats.queue_limit.get()), (5, 700, 9000));
         assert_eq!((stats.batch.avg.get(), stats.batch.p99.get()), (300, 900));
+        assert_eq!(stats.batch_records, Window { avg: 3.0, p99: 5.0 });
+        let made = |topic: &str| stats.topics[topic];
+        assert_eq!(made("t"), Batches { batches: 1, records: 5, bytes: 100 });
+        assert_eq!(made("u"), Batches { batches: 2, records: 4, bytes: 801 });
         let [broker] = &stats.brokers[..] else { panic!("one broker") };
         assert!(broker.up && broker.name == "a:1/1");
         assert_eq!(broker.rtt.p99, Duration::from_millis(9));
         assert_eq!(broker.throttle.avg, Duration::from_millis(2));
+        assert_eq!((broker.tx_errors, broker.tx_retries), (1, 2));
+        assert_eq!((broker.request_timeouts, broker.disconnects), (3, 4));
+
+        board.post("p", json.as_bytes()).unwrap();
+        assert_eq!(board.read()[0].topics["u"], Batches { batches: 4, records: 8, bytes: 1602 }, "added up");
+    }
+
+    #[test]
+    fn topics_over_a_number_share_a_row_and_none_is_lost() {
+        let one = r#"{"avg":1,"sum":1,"p99":1,"cnt":1}"#;
+        let said = |from: usize, to: usize| {
+            let topic = |n| format!(r#""t{n}":{{"batchsize":{one},"batchcnt":{one}}}"#);
+            let topics: Vec<_> = (from..to).map(topic).collect();
+            format!(r#"{{"msg_cnt":0,"msg_size":0,"msg_size_max":1,"brokers":{{}},"topics":{{{}}}}}"#, topics.join(","))
+        };
+        let board = Board::default();
+        board.post("a", said(0, TOPICS - 1).as_bytes()).unwrap();
+        for _ in 0..2 {
+            board.post("b", said(0, 5).as_bytes()).unwrap();
+        }
+        let all = board.read();
+        let rows: usize = all.iter().map(|stats| stats.topics.len()).sum();
+        assert_eq!((rows, all[1].topics.len()), (TOPICS + 1, 2), "one more: {OTHER} itself");
+        assert_eq!(all[1].topics.values().map(|made| made.batches).sum::<u64>(), 10);
+
+        for n in 0..TOPICS + 5 {
+            board.failed(&format!("t{n}"), RDKafkaErrorCode::MessageTimedOut);
+        }
+        let failures = board.failures();
+        assert_eq!(failures.len(), TOPICS + 1);
+        assert!(failures.contains(&(OTHER.to_owned(), RDKafkaErrorCode::MessageTimedOut, 5)));
     }
 }
