@@ -22,7 +22,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash rolling lint kafka demo-real setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash rolling dashboards lint kafka demo-real setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -90,6 +90,10 @@ rolling: ## three klamm behind HAProxy, replaced one by one under load, three ro
 	cargo build $(CARGO_FLAGS) --release --workspace --bins
 	KLAMM_BINARY=target/release/klamm KLAMM_ROLLING=long \
 	  cargo test $(CARGO_FLAGS) --test it rolling:: -- --nocapture --test-threads 1
+
+dashboards: ## write deploy/grafana/*.json from their source, tests/it/deploy/dashboards
+	@scripts/setup.sh build
+	KLAMM_DASHBOARDS=write cargo test $(CARGO_FLAGS) --test it deploy::dashboards::the_dashboards
 
 lint: ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint

@@ -53,7 +53,8 @@ java_major() {
 }
 
 # A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests;
-# strace to count system calls; systemd's check of units; HAProxy as a second reader of the same requests (where only root's PATH may lead).
+# strace to count system calls; systemd's check of units; HAProxy as a second reader of the same requests (where only
+# root's PATH may lead); Prometheus and promtool for the rules and dashboards.
 check_test() {
   local major
   major=$(java_major)
@@ -64,6 +65,7 @@ check_test() {
   need strace strace
   need systemd-analyze systemd
   [[ -x /usr/sbin/haproxy ]] || need haproxy haproxy
+  need promtool prometheus
 }
 
 java_package() {

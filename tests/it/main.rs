@@ -16,6 +16,7 @@ mod cli;
 mod costs;
 mod delivery;
 mod demo_real;
+mod deploy;
 mod dev;
 mod docs;
 mod edge;

@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod mock;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scratch;

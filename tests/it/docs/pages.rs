@@ -17,9 +17,11 @@ pub(super) fn read(path: &str) -> String {
 /// Every page, by its path in the source tree.
 pub(super) fn all() -> Vec<String> {
     let mut pages: Vec<_> = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(str::to_owned).into();
-    let docs = fs::read_dir(in_tree("docs")).unwrap();
-    let names = docs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    pages.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")));
+    for dir in ["docs", "docs/runbooks"] {
+        let entries = fs::read_dir(in_tree(dir)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        pages.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("{dir}/{name}")));
+    }
     pages
 }
 

@@ -20,7 +20,7 @@ mod records;
 mod tls;
 mod topics;
 
-pub(crate) use broker::free_port;
+pub(crate) use broker::{free_port, tool_script};
 pub(crate) use records::Record;
 
 use broker::Broker;

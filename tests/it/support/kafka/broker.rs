@@ -235,6 +235,12 @@ pub(super) fn tool(class: &str, arguments: impl IntoIterator<Item = impl AsRef<O
     Err(format!("{class}: {}\n{}", output.status, String::from_utf8_lossy(&text)))
 }
 
+/// A script that runs one of Kafka's own tools, as those in the folder `bin` of a Kafka do.
+pub(crate) fn tool_script(class: &str) -> String {
+    let options = "-Xmx128m -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
+    format!("#!/bin/sh\nexec java {options} -cp '{}' {class} \"$@\"\n", class_path())
+}
+
 /// The jars of the version that `tests/kafka/pom.xml` names.
 fn class_path() -> String {
     let pom = include_str!("../../../kafka/pom.xml");
