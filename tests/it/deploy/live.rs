@@ -1,6 +1,8 @@
 //! Debian's Prometheus scrapes a running klamm under a load of good, refused and spooled events: each panel of the
 //! dashboards shows something, each rule evaluates, and the commands of the runbooks run.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -119,6 +121,7 @@ async fn every_panel_shows_something_every_rule_evaluates_and_every_command_of_a
         scraped(&site.prometheus).await;
         panels(&site.prometheus).await;
         evaluated(&site.prometheus).await;
+        linted(&site.gateway).await;
     });
     site.end().await;
 }
@@ -174,4 +177,16 @@ async fn evaluated(prometheus: &Prometheus) {
     }
     let firing = prometheus.ask("ALERTS{alertname=\"KlammSpoolParked\"}").await;
     assert_eq!(firing.len(), 1, "an event is parked");
+}
+
+/// Prometheus' own linter finds nothing to say about the page: names, units, types, help.
+async fn linted(gateway: &Gateway) {
+    let metrics = gateway.metrics().await;
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = command.spawn().expect("promtool");
+    promtool.stdin.take().expect("a pipe").write_all(metrics.text().as_bytes()).expect("it reads");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }

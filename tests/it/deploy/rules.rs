@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use klamm::config::Config;
+use klamm::reject::Code;
+use klamm::telemetry::RequestResult;
 use serde_json::Value;
 
 use super::promql;
@@ -121,7 +123,7 @@ fn every_alert_says_how_grave_it_is_what_it_is_and_where_its_runbook_is() {
 fn rules_name_only_what_klamm_exports_and_sum_over_the_replicas() {
     let recorded = recorded();
     for rule in each_rule() {
-        let name = rule["alert"].as_str().or(rule["record"].as_str()).expect("a name");
+        let name = rule["alert"].as_str().or_else(|| rule["record"].as_str()).expect("a name");
         let expression = rule["expr"].as_str().expect("an expression");
         assert_eq!(promql::faults(expression, &recorded), Vec::<String>::new(), "{name}");
         assert!(!promql::selectors(expression).is_empty(), "{name}");
@@ -133,4 +135,21 @@ fn rules_name_only_what_klamm_exports_and_sum_over_the_replicas() {
     let used: BTreeSet<_> =
         alerts().iter().flat_map(|alert| promql::selectors(&alert.expression)).map(|s| s.name).collect();
     assert!(used.len() > 20, "{used:?}");
+}
+
+#[test]
+fn every_code_is_watched_by_the_alert_about_those_who_are_at_fault() {
+    let codes = |name: &str| -> BTreeSet<String> {
+        let alert = alerts().into_iter().find(|alert| alert.name == name).expect("an alert");
+        let matchers = promql::selectors(&alert.expression).into_iter().flat_map(|series| series.matchers);
+        let codes = matchers.filter(|(label, _)| label == "code").map(|(_, value)| value).next().expect("codes");
+        codes.split('|').map(str::to_owned).collect()
+    };
+    let of_klamm = || Code::ALL.iter().filter(|code| RequestResult::of(**code) != RequestResult::Refused);
+    let names = |codes: Vec<&Code>| codes.into_iter().map(|code| code.name().to_owned()).collect::<BTreeSet<_>>();
+    // One that stops is no fault; the quota has an alert of its own.
+    let watched = names(of_klamm().filter(|code| **code != Code::Draining).collect());
+    assert_eq!(codes("KlammRequestsUnavailable"), watched);
+    let left_out = names(of_klamm().chain([&Code::RateLimited]).collect());
+    assert_eq!(codes("KlammClientRefused"), left_out);
 }
