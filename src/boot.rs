@@ -153,7 +153,8 @@ impl Running {
 pub fn start(start: Start) -> Result<Running, Error> {
     let Start { live, logs, access: style, create, ready_file, sockets, notify } = start;
     let config = live.current();
-    let metrics = Metrics::new(config.metrics.pairs);
+    let metrics = Metrics::new(config.metrics.pairs, config.admin.history.get() as usize);
+    metrics.tap.show_payload(config.admin.tap_payload);
     metrics.fixed.build_info(env!("CARGO_PKG_VERSION"), &rdkafka::util::get_rdkafka_version().1);
     metrics.fixed.reloaded(Some(since_epoch()));
     let access = AccessLog::new(mode(&config), style, metrics.fixed.log_suppressed.clone());
@@ -472,6 +473,7 @@ async fn apply(live: Arc<Live>, gateway: Arc<Gateway>, access: Arc<AccessLog>, l
             rules.clients.contains_key(client) && topic.is_none_or(|topic| rules.topics.find(topic).is_some())
         });
         access.set_mode(mode(&config));
+        gateway.metrics.tap.show_payload(config.admin.tap_payload);
         if let Err(error) = logs.set_level(&config.log.level) {
             error!(%error, "log level not changed");
         }

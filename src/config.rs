@@ -33,7 +33,7 @@ pub use ingest::{Admin, Ingest, Listen, Mode, Socket};
 pub use kafka::Cluster;
 pub use overlay::environment;
 pub use secrets::Properties;
-pub use service::{Access, Log, LogFormat, Metrics, Shutdown};
+pub use service::{Access, Log, LogFormat, Metrics, MetricsKey, Shutdown};
 pub use spool::Spool;
 pub use topics::{Ack, DeadLetter, Decision, EventIds, Format, KeyRule, OnOutage, Topic};
 pub use yaml::print as to_yaml;
@@ -67,7 +67,7 @@ pub struct Config {
     pub topics: BTreeMap<String, Topic>,
     /// What is logged, and how.
     pub log: Log,
-    /// How many series the metrics may have.
+    /// How many series the metrics may have, and who may read them.
     pub metrics: Metrics,
     /// Base of the links in problem bodies; `errors.md#<code>` is added. Default: this project's docs.
     pub docs_url: String,

@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::{ClientId, TopicName};
 
@@ -17,9 +17,12 @@ pub mod export;
 pub mod fixed;
 pub mod histogram;
 pub mod logs;
+pub mod memory;
 pub mod names;
 pub mod process;
 pub mod registry;
+pub mod tap;
+pub mod trail;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +31,9 @@ pub use access::{AccessLog, Entry};
 pub use export::{Batches, BrokerStats, ProducerStats, Scrape, Window};
 pub use fixed::{ConnectionEvent, Fixed, Route};
 pub use logs::{LogHandle, LogStyle};
+pub use memory::Memory;
 pub use registry::{Outcome, Pair, RequestResult, Snapshot};
+pub use tap::Tap;
 
 use registry::Registry;
 
@@ -39,6 +44,10 @@ pub type Hook = Box<dyn Fn(&mut Scrape) + Send + Sync>;
 pub struct Metrics {
     /// Those that do not belong to a client or a topic.
     pub fixed: Fixed,
+    /// What history may take.
+    pub memory: Arc<Memory>,
+    /// Requests as they are answered, for whoever watches.
+    pub tap: Arc<Tap>,
     registry: Registry,
     hooks: RwLock<Vec<Hook>>,
     started: Instant,
@@ -51,11 +60,19 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Metrics with at most `pairs` pairs of client and topic. The uptime counts from here.
-    pub fn new(pairs: usize) -> Arc<Self> {
+    /// Metrics with at most `pairs` pairs of client and topic, and `history` bytes for what happened of late. The uptime
+    /// counts from here.
+    pub fn new(pairs: usize, history: usize) -> Arc<Self> {
         let fixed = Fixed::new();
-        let registry = Registry::new(pairs, fixed.folded());
-        Arc::new(Self { fixed, registry, hooks: RwLock::default(), started: Instant::now() })
+        let memory = Memory::new(history);
+        let registry = Registry::new(pairs, fixed.folded(), Arc::clone(&memory));
+        let (tap, hooks) = (Arc::default(), RwLock::default());
+        Arc::new(Self { fixed, memory, tap, registry, hooks, started: Instant::now() })
+    }
+
+    /// How long there have been these metrics.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The counters of `client` and `topic`. Hold on to them: this takes a lock. Over the limit of pairs they are
@@ -96,7 +113,7 @@ impl Metrics {
     /// Everything, in the text format that Prometheus reads (version 0.0.4).
     pub fn render(&self) -> String {
         let mut scrape = Scrape::default();
-        scrape.put(&names::UPTIME_SECONDS, &[], self.started.elapsed().as_secs_f64());
+        scrape.put(&names::UPTIME_SECONDS, &[], self.uptime().as_secs_f64());
         process::collect(&mut scrape);
         for hook in self.hooks.read().unwrap_or_else(PoisonError::into_inner).iter() {
             hook(&mut scrape);

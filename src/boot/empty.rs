@@ -24,7 +24,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// # Errors
 /// See [`Error`]; a running klamm has the spool locked.
 pub async fn empty(config: Arc<Config>, patience: Duration, mut signals: Signals) -> Result<u64, Error> {
-    let metrics = Metrics::new(config.metrics.pairs);
+    let metrics = Metrics::new(config.metrics.pairs, config.admin.history.get() as usize);
     let (_phase, phases) = watch::channel(Phase::Serving);
     let Core { gateway, kafka, scout, .. } = Core::new(&config, &metrics, None, phases)?;
     let Some(spooling) = gateway.spooling.clone() else { return Ok(0) };

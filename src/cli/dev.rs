@@ -105,6 +105,7 @@ fn source(bootstrap: &str) -> io::Result<Source> {
         ("kafka.default.bootstrap", format!("[\"{bootstrap}\"]")),
         ("ingest.listen", format!("127.0.0.1:{ingest}")),
         ("admin.listen", format!("127.0.0.1:{admin}")),
+        ("admin.tap_payload", "true".to_owned()),
         ("shutdown", "{lame_duck: 0s, flush: 5s}".to_owned()),
         ("log.access", "all".to_owned()),
         ("clients.dev", client(KEY, "\"*\"", "{}")),

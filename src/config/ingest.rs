@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de};
 
 use super::Key;
-use crate::units::{Limit, Rate, Span};
+use crate::units::{ByteSize, Limit, Rate, Span};
 
 /// Where to listen: `address:port`, or `unix:/path/of.sock` for sidecars.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,14 +176,24 @@ pub struct Admin {
     /// `address:port` or `unix:/path/of.sock`. Default 127.0.0.1:8081. Not live.
     #[schemars(with = "String")]
     pub listen: Listen,
-    /// Keys for `/admin/*` (Bearer). Without one, `/admin/*` answers on loopback only.
+    /// Keys for `/admin/*` (Bearer, or the login of the live page). Without one, `/admin/*` answers on loopback only.
     pub keys: Vec<Key>,
     /// Names, beside loopback and the listen address, that a request's Host may have where no key is configured.
     pub hosts: Vec<String>,
+    /// The most that the live page's history may take: curves, last requests, problem bodies. Default 16MiB. Not live.
+    pub history: ByteSize,
+    /// Whether the tap shows the first 2 KiB of bodies. Default false.
+    pub tap_payload: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8081))), keys: Vec::new(), hosts: Vec::new() }
+        Self {
+            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8081))),
+            keys: Vec::new(),
+            hosts: Vec::new(),
+            history: ByteSize::mib(16),
+            tap_payload: false,
+        }
     }
 }

@@ -63,6 +63,11 @@ pub struct Status {
     pub last_reload_at: Option<OffsetDateTime>,
     /// What was wrong with it.
     pub faults: Faults,
+    /// When the configuration in force took the place of another; none for the first one.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub changed_at: Option<OffsetDateTime>,
+    /// The keys that changed then.
+    pub changed: Vec<String>,
     /// Keys whose new value waits for a restart.
     pub needs_restart: Vec<String>,
 }
@@ -93,6 +98,8 @@ impl Live {
             last_reload_ok: true,
             last_reload_at: None,
             faults: Faults::default(),
+            changed_at: None,
+            changed: Vec::new(),
             needs_restart: Vec::new(),
         };
         let live = Self {
@@ -133,6 +140,10 @@ impl Live {
             Ok(change) => {
                 state.status.faults = Faults::default();
                 state.status.needs_restart.clone_from(&change.needs_restart);
+                if !change.changed.is_empty() {
+                    state.status.changed_at = Some(now);
+                    state.status.changed.clone_from(&change.changed);
+                }
             }
             Err(faults) => state.status.faults = faults.clone(),
         }

@@ -64,16 +64,28 @@ pub enum Access {
     All,
 }
 
-/// How many series the metrics may have.
+/// How many series the metrics may have, and who may read them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     /// Pairs of client and topic with rows of their own; beyond it the topic becomes `_other`. Default 2000. Not live.
     pub pairs: usize,
+    /// Whether `/metrics` needs one of `admin.keys`. Default open.
+    pub key: MetricsKey,
+}
+
+/// Whether a path needs a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsKey {
+    /// It never does.
+    Open,
+    /// It does.
+    Required,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { pairs: 2000 }
+        Self { pairs: 2000, key: MetricsKey::Open }
     }
 }

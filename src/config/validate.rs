@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::fault::{Fault, Path};
-use super::{Config, Listen};
+use super::{Config, Listen, MetricsKey};
 use crate::units::{ByteSize, Span};
 
 mod access;
@@ -185,6 +185,9 @@ fn service(config: &Config, rules: &mut Rules) {
         rules.fault(Path::of(["log", "level"]), message);
     }
     rules.within(1..=1_000_000, config.metrics.pairs as u64, Path::of(["metrics", "pairs"]));
+    rules.size(ByteSize::mib(1), ByteSize::mib(1 << 10), config.admin.history, Path::of(["admin", "history"]));
+    let locked_out = config.metrics.key == MetricsKey::Required && config.admin.keys.is_empty();
+    rules.require(!locked_out, Path::of(["metrics", "key"]), "`required` needs a key in `admin.keys`");
     let url = &config.docs_url;
     let address = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let web = address.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()));

@@ -26,6 +26,14 @@ impl App {
     pub fn open(&self) -> Open {
         self.open.clone()
     }
+
+    pub(super) fn enter(&self) {
+        self.open.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.open.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Counts the requests to produce that are not answered yet.
@@ -36,13 +44,5 @@ impl Open {
     /// How many.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn enter(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

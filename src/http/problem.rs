@@ -71,7 +71,7 @@ pub fn finish(response: &mut Response, problem: Problem<'_>) {
 
 fn write(reject: &Reject, problem: Problem<'_>, response: &mut Response) {
     set_headers(reject, response.headers_mut());
-    *response.body_mut() = Body::from(to_json(reject, problem));
+    *response.body_mut() = Body::from(body(reject, problem));
 }
 
 fn set_headers(reject: &Reject, headers: &mut HeaderMap) {
@@ -132,7 +132,8 @@ pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(up).max(1)
 }
 
-fn to_json(reject: &Reject, problem: Problem<'_>) -> Vec<u8> {
+/// The body of `reject`: JSON.
+pub fn body(reject: &Reject, problem: Problem<'_>) -> Vec<u8> {
     let code = reject.code();
     let row = code.row();
     let members = Members {

@@ -53,7 +53,7 @@ pub(super) async fn produce<B>(app: &App, ids: &Ids, peer: Peer, topic: &str, he
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
-    let mut account = Account::open(app, ids, topic);
+    let mut account = Account::open(app, ids, topic, &head.headers);
     let asked = Asked { topic, query: head.uri.query(), headers: &head.headers, peer };
     let result = walk(&app.gateway, ids.own, asked, body, &mut account).await;
     account.close(&result);
@@ -79,6 +79,7 @@ where
         total: pass.config.ingest.body_timeout.get(),
     };
     let body = read_capped(body, limits, |bytes| pass.permit.grow(bytes)).await?;
+    account.body(&body);
     let sent = accept(app, pass, request, body)?;
     account.sent(&sent);
     Ok(outcome(app, sent).await?)

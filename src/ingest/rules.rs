@@ -82,6 +82,9 @@ impl Rules {
         });
         let clients = clients.collect();
         let auth = Chain::new(&config.clients);
+        if let Some(before) = before {
+            auth.remember(&before.auth);
+        }
         let topics = Topics::new(&config.topics);
         Self { config, auth, clients, topics }
     }

@@ -51,6 +51,45 @@ pub struct Reading {
     pub sum: Duration,
 }
 
+/// A point below which a given part of the durations lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Quantile {
+    /// In seconds, interpolated within its bucket.
+    Within(f64),
+    /// Above the last bound of [`SECONDS`].
+    Beyond,
+}
+
+/// How many durations there were in each bucket, the open one last.
+pub type Buckets = [u64; SECONDS.len() + 1];
+
+impl Reading {
+    /// What was counted up to each bound, and in all.
+    pub fn buckets(&self) -> Buckets {
+        let mut buckets = [self.count; SECONDS.len() + 1];
+        for (bucket, count) in buckets.iter_mut().zip(self.cumulative) {
+            *bucket = count;
+        }
+        buckets
+    }
+}
+
+/// The `q`-quantile (0 to 1) of durations by their `cumulative` counts, as Prometheus' `histogram_quantile` has it: linear
+/// within a bucket, the first of which begins at 0. `None` where there were none.
+pub fn quantile(q: f64, cumulative: &Buckets) -> Option<Quantile> {
+    let count = cumulative.last().copied().filter(|count| *count > 0)?;
+    let rank = q * count as f64;
+    let (mut before, mut low) = (0, 0.0);
+    for (bound, upto) in SECONDS.iter().zip(cumulative) {
+        if *upto as f64 >= rank && *upto > before {
+            let part = (rank - before as f64) / (*upto - before) as f64;
+            return Some(Quantile::Within(low + (bound - low) * part));
+        }
+        (before, low) = (*upto, *bound);
+    }
+    Some(Quantile::Beyond)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +104,26 @@ mod tests {
         assert_eq!(reading.cumulative, [1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4]);
         assert_eq!(reading.count, 5);
         assert_eq!(reading.sum, Duration::from_millis(60_011));
+    }
+
+    #[test]
+    fn quantiles_are_those_of_histogram_quantile() {
+        let of = |durations: &[f64]| {
+            let histogram = Histogram::default();
+            durations.iter().for_each(|seconds| histogram.record(Duration::from_secs_f64(*seconds)));
+            histogram.read().buckets()
+        };
+        assert_eq!(quantile(0.99, &of(&[])), None);
+        // 10 in (0.005, 0.01]: the median is at 5 tenths of the bucket, 0.0075; the first bucket begins at 0.
+        assert_eq!(quantile(0.5, &of(&[0.007; 10])), Some(Quantile::Within(0.0075)));
+        assert_eq!(quantile(0.5, &of(&[0.0001; 4])), Some(Quantile::Within(0.001)));
+        // 90 and 10: the 99th percentile is at 9 tenths of (1, 5].
+        let mut mixed = vec![0.003; 90];
+        mixed.extend([2.0; 10]);
+        let Some(Quantile::Within(p99)) = quantile(0.99, &of(&mixed)) else { panic!("within") };
+        assert!((p99 - 4.6).abs() < 1e-9, "{p99}");
+        assert_eq!(quantile(0.99, &of(&[31.0])), Some(Quantile::Beyond));
+        assert_eq!(quantile(0.5, &of(&[0.001, 0.001, 31.0])), Some(Quantile::Within(0.0015)));
     }
 
     #[test]

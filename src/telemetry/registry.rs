@@ -14,6 +14,8 @@ use std::time::Duration;
 use metrics::Counter;
 
 use super::histogram::{Histogram, Reading};
+use super::memory::Memory;
+use super::trail::Trail;
 use crate::event::{ClientId, TopicName};
 use crate::reject::Code;
 
@@ -146,8 +148,8 @@ pub struct Pair {
     results: [AtomicU64; RequestResult::ALL.len()],
     refusals: [AtomicU64; Code::ALL.len()],
     ack: Histogram,
-    // The client's, shared by all its pairs. Unix seconds; 0 is never.
-    seen: Arc<AtomicU64>,
+    // The client's, shared by all its pairs.
+    trail: Arc<Trail>,
 }
 
 fn add<const N: usize>(counters: &[AtomicU64; N], place: usize, n: u64) {
@@ -157,7 +159,7 @@ fn add<const N: usize>(counters: &[AtomicU64; N], place: usize, n: u64) {
 }
 
 impl Pair {
-    fn new(client: ClientId, topic: &str, seen: Arc<AtomicU64>) -> Self {
+    fn new(client: ClientId, topic: &str, trail: Arc<Trail>) -> Self {
         Self {
             client,
             topic: topic.into(),
@@ -170,7 +172,7 @@ impl Pair {
             results: Default::default(),
             refusals: [const { AtomicU64::new(0) }; Code::ALL.len()],
             ack: Histogram::default(),
-            seen,
+            trail,
         }
     }
 
@@ -235,7 +237,12 @@ impl Pair {
 
     /// Notes that the client sent a request at `unix_seconds`.
     pub fn seen(&self, unix_seconds: u64) {
-        self.seen.fetch_max(unix_seconds, Relaxed);
+        self.trail.note_seen(unix_seconds);
+    }
+
+    /// What its client did last.
+    pub fn trail(&self) -> &Arc<Trail> {
+        &self.trail
     }
 
     /// What has been counted so far.
@@ -252,7 +259,7 @@ impl Pair {
             results: self.results.each_ref().map(load),
             refusals: refusals.filter(|(_, count)| *count > 0).collect(),
             ack: self.ack.read(),
-            seen: Some(load(&self.seen)).filter(|seconds| *seconds > 0),
+            seen: self.trail.seen(),
         }
     }
 }
@@ -299,6 +306,7 @@ impl Snapshot {
 pub(super) struct Registry {
     limit: usize,
     folded: Counter,
+    memory: Arc<Memory>,
     anonymous: Arc<Pair>,
     // std RwLock: held for a look-up or an insertion, never across await; written only when a pair is new.
     clients: RwLock<Clients>,
@@ -311,18 +319,26 @@ struct Clients {
     pairs: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client {
     topics: HashMap<TopicName, Arc<Pair>>,
     other: Option<Arc<Pair>>,
     unknown: Option<Arc<Pair>>,
-    seen: Arc<AtomicU64>,
+    trail: Arc<Trail>,
+}
+
+impl Client {
+    fn new(memory: &Arc<Memory>) -> Self {
+        let trail = Arc::new(Trail::new(Arc::clone(memory)));
+        Self { topics: HashMap::new(), other: None, unknown: None, trail }
+    }
 }
 
 impl Registry {
-    pub(super) fn new(limit: usize, folded: Counter) -> Self {
-        let anonymous = Arc::new(Pair::new(ANONYMOUS.into(), UNKNOWN, Arc::default()));
-        Self { limit, folded, anonymous, clients: RwLock::default() }
+    pub(super) fn new(limit: usize, folded: Counter, memory: Arc<Memory>) -> Self {
+        let trail = Arc::new(Trail::new(Arc::clone(&memory)));
+        let anonymous = Arc::new(Pair::new(ANONYMOUS.into(), UNKNOWN, trail));
+        Self { limit, folded, memory, anonymous, clients: RwLock::default() }
     }
 
     pub(super) fn anonymous(&self) -> Arc<Pair> {
@@ -345,17 +361,17 @@ impl Registry {
         }
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         let room = clients.pairs < self.limit;
-        let client = clients.rows.entry(id.clone()).or_default();
+        let client = clients.rows.entry(id.clone()).or_insert_with(|| Client::new(&self.memory));
         // Looked up again: another thread may have been quicker.
         if let Some(pair) = client.topics.get(topic) {
             return pair.clone();
         }
         if !room {
             self.folded.increment(1);
-            let seen = client.seen.clone();
-            return client.other.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), OTHER, seen))).clone();
+            let trail = client.trail.clone();
+            return client.other.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), OTHER, trail))).clone();
         }
-        let pair = Arc::new(Pair::new(id.clone(), topic.as_str(), client.seen.clone()));
+        let pair = Arc::new(Pair::new(id.clone(), topic.as_str(), client.trail.clone()));
         client.topics.insert(topic.clone(), pair.clone());
         clients.pairs += 1;
         pair
@@ -369,9 +385,9 @@ impl Registry {
             }
         }
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-        let client = clients.rows.entry(id.clone()).or_default();
-        let seen = client.seen.clone();
-        client.unknown.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), UNKNOWN, seen))).clone()
+        let client = clients.rows.entry(id.clone()).or_insert_with(|| Client::new(&self.memory));
+        let trail = client.trail.clone();
+        client.unknown.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), UNKNOWN, trail))).clone()
     }
 
     pub(super) fn pairs(&self) -> Vec<Arc<Pair>> {

@@ -40,7 +40,7 @@ impl<'w> MakeWriter<'w> for Sink {
 
 /// A gateway's metrics with every one of them touched.
 fn touched() -> Arc<Metrics> {
-    let metrics = Metrics::new(10);
+    let metrics = Metrics::new(10, 1 << 20);
     let pair = metrics.pair(&"shop".into(), &"orders".into());
     pair.received(3);
     pair.bytes(300);
@@ -180,7 +180,7 @@ fn a_pair_exports_its_outcomes_and_results_from_zero_and_refusals_that_occurred(
 
 #[test]
 fn samples_survive_upkeep_and_scrapes() {
-    let metrics = Metrics::new(10);
+    let metrics = Metrics::new(10, 1 << 20);
     for n in [1.0, 3.0, 20_000.0] {
         metrics.fixed.batch_events.record(n);
         metrics.upkeep();
@@ -195,7 +195,7 @@ fn samples_survive_upkeep_and_scrapes() {
 
 #[test]
 fn two_gateways_in_one_process_do_not_mix() {
-    let (one, two) = (Metrics::new(10), Metrics::new(10));
+    let (one, two) = (Metrics::new(10, 1 << 20), Metrics::new(10, 1 << 20));
     one.fixed.connection(ConnectionEvent::Accepted);
     let rows = |metrics: &Metrics| read(&metrics.render())["klamm_connection_events_total"].rows[r#"klamm_connection_events_total{kind="accepted"}"#];
     assert_eq!((rows(&one), rows(&two)), (1.0, 0.0));
@@ -203,7 +203,7 @@ fn two_gateways_in_one_process_do_not_mix() {
 
 #[test]
 fn open_connections_are_those_accepted_and_not_closed() {
-    let metrics = Metrics::new(10);
+    let metrics = Metrics::new(10, 1 << 20);
     for event in ConnectionEvent::ALL.into_iter().chain([ConnectionEvent::Accepted]) {
         metrics.fixed.connection(event);
     }
@@ -216,7 +216,7 @@ fn open_connections_are_those_accepted_and_not_closed() {
 
 #[test]
 fn a_status_nobody_listed_is_counted_as_other() {
-    let metrics = Metrics::new(10);
+    let metrics = Metrics::new(10, 1 << 20);
     for status in [200, 200, 418, 599] {
         metrics.fixed.http(Route::of("/v1/topics"), status, Duration::from_millis(1));
     }
@@ -234,7 +234,7 @@ fn a_status_nobody_listed_is_counted_as_other() {
 
 #[test]
 fn a_failed_reload_keeps_the_time_of_the_config_in_use() {
-    let metrics = Metrics::new(10);
+    let metrics = Metrics::new(10, 1 << 20);
     metrics.fixed.reloaded(Some(Duration::from_secs(100)));
     metrics.fixed.reloaded(None);
     let families = read(&metrics.render());

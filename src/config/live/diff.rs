@@ -21,6 +21,7 @@ const NOT_LIVE: [(&str, Keep); 14] = [
     ("ingest.peer_rate", |new, old| new.ingest.peer_rate = old.ingest.peer_rate),
     ("ingest.trusted_proxies", |new, old| new.ingest.trusted_proxies.clone_from(&old.ingest.trusted_proxies)),
     ("admin.listen", |new, old| new.admin.listen.clone_from(&old.admin.listen)),
+    ("admin.history", |new, old| new.admin.history = old.admin.history),
     ("kafka", |new, old| new.kafka.clone_from(&old.kafka)),
     ("budget", |new, old| new.budget.clone_from(&old.budget)),
     ("spool", |new, old| new.spool.clone_from(&old.spool)),

@@ -71,7 +71,7 @@ impl Shop {
             sink: Arc::clone(&fake) as Arc<dyn Sink>,
             catalog: Catalog::new(Arc::new(scout), Span::secs(300).get()),
             health,
-            metrics: Metrics::new(10),
+            metrics: Metrics::new(10, 1 << 20),
             phase: watch::channel(Phase::Serving).1,
             clock: Clock::starting_at(Instant::now()),
         };

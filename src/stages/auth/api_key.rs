@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foldhash::fast::RandomState;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
@@ -35,6 +36,22 @@ pub fn digest(key: impl AsRef<[u8]>) -> [u8; 32] {
 struct Entry {
     holder: Principal,
     expires: Option<OffsetDateTime>,
+    /// When it last proved who sends, in seconds since the epoch; 0 is never.
+    used: AtomicU64,
+}
+
+impl Entry {
+    fn is_good(&self, now: OffsetDateTime) -> bool {
+        self.expires.is_none_or(|at| now < at)
+    }
+
+    fn use_at(&self, now: OffsetDateTime) {
+        let now = u64::try_from(now.unix_timestamp()).unwrap_or(0);
+        // Written once a second: the line is shared by all threads.
+        if self.used.load(Relaxed) < now {
+            self.used.fetch_max(now, Relaxed);
+        }
+    }
 }
 
 /// Keys by digest, each with who holds it.
@@ -73,7 +90,7 @@ impl Keys {
             let mut digest = [0; 32];
             if hex::decode_to_slice(key.sha256.trim(), &mut digest).is_ok() {
                 let holder = Principal { client: client.clone(), label: Arc::from(key.label.as_str()) };
-                self.by_digest.entry(digest).or_insert(Entry { holder, expires: key.expires });
+                self.by_digest.entry(digest).or_insert_with(|| Entry { holder, expires: key.expires, used: AtomicU64::new(0) });
             }
         }
     }
@@ -83,6 +100,27 @@ impl Keys {
         self.by_digest.is_empty()
     }
 
+    /// Whether there is a key of this `digest`, and it is good at `now`.
+    pub fn has(&self, digest: &[u8; 32], now: OffsetDateTime) -> bool {
+        self.by_digest.get(digest).is_some_and(|entry| entry.is_good(now))
+    }
+
+    /// When each key of `client` that was ever used last was, by its label, in seconds since the epoch.
+    pub fn uses(&self, client: &str) -> BTreeMap<Arc<str>, u64> {
+        let of_client = self.by_digest.values().filter(|entry| entry.holder.client.as_str() == client);
+        let uses = of_client.map(|entry| (Arc::clone(&entry.holder.label), entry.used.load(Relaxed)));
+        uses.filter(|(_, used)| *used > 0).collect()
+    }
+
+    /// Takes over from the keys before a reload when each was last used.
+    pub fn remember(&self, before: &Self) {
+        for (digest, entry) in &self.by_digest {
+            if let Some(old) = before.by_digest.get(digest) {
+                entry.used.fetch_max(old.used.load(Relaxed), Relaxed);
+            }
+        }
+    }
+
     /// Who holds the key in `headers`, if there is one and it is good at `now`.
     pub fn verdict(&self, headers: &HeaderMap, now: OffsetDateTime) -> Verdict {
         let offer = Offer::of(headers);
@@ -90,7 +128,8 @@ impl Keys {
         let entry = self.by_digest.get(&digest(offer.bytes()));
         match (offer, entry) {
             (Offer::Nothing, _) => Verdict::Absent,
-            (Offer::One(_), Some(entry)) if entry.expires.is_none_or(|at| now < at) => {
+            (Offer::One(_), Some(entry)) if entry.is_good(now) => {
+                entry.use_at(now);
                 Verdict::Proven(entry.holder.clone())
             }
             (Offer::One(_) | Offer::Contradiction, _) => Verdict::Refused,

@@ -5,6 +5,7 @@
 //! principal carries what is due to the stage that has the body.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::{HeaderMap, header};
 use time::OffsetDateTime;
@@ -78,6 +79,23 @@ impl Chain {
         let users = Users::of_clients(clients).map(Method::Unix);
         let local = Local::of_clients(clients).map(Method::Local);
         Self { methods: [Method::ApiKey(Keys::of_clients(clients))].into_iter().chain(users).chain(local).collect() }
+    }
+
+    /// When each credential of `client` that was ever used last was, by its label, in seconds since the epoch.
+    pub fn uses(&self, client: &str) -> BTreeMap<Arc<str>, u64> {
+        let uses = |method: &Method| match method {
+            Method::ApiKey(keys) => keys.uses(client),
+        };
+        self.methods.iter().flat_map(uses).collect()
+    }
+
+    /// Takes over from the chain before a reload when each credential was last used.
+    pub fn remember(&self, before: &Self) {
+        for (method, before) in self.methods.iter().zip(&before.methods) {
+            match (method, before) {
+                (Method::ApiKey(keys), Method::ApiKey(before)) => keys.remember(before),
+            }
+        }
     }
 
     /// Who sends.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -237,7 +237,8 @@ impl Context {
         };
         debug!(topic, partition, %fate, "delivery failed");
         if !matches!(fate, Fate::Acked { .. }) {
-            self.ears.board.failed(topic, code);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            self.ears.board.failed(topic, code, now);
             self.ears.health.complain(&format!("{topic}/{partition}: {code}"));
         }
         fate

@@ -2,7 +2,7 @@
 //! librdkafka tells of one interval alone, the batches of a topic, is added up.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
@@ -17,13 +17,46 @@ use crate::units::ByteSize;
 const TOPICS: usize = 1000;
 
 /// A few reasons at most: looked through, not looked up.
-type Failures = Vec<(RDKafkaErrorCode, u64)>;
+type Failures = Vec<(RDKafkaErrorCode, Errors)>;
 
 /// The latest word of each producer, and how many records failed for which reason.
 #[derive(Default)]
 pub struct Board {
     latest: Mutex<BTreeMap<String, ProducerStats>>,
+    topics: Mutex<BTreeMap<String, Arc<Topics>>>,
     failures: Mutex<BTreeMap<String, Failures>>,
+}
+
+/// By topic, what a producer writes there.
+pub type Topics = BTreeMap<String, TopicStats>;
+
+/// What librdkafka's statistics say of one topic, seen from one producer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TopicStats {
+    /// The size of its record batches.
+    pub batch_bytes: Window<i64>,
+    /// How many records they have.
+    pub batch_records: Window<i64>,
+    /// By number.
+    pub partitions: BTreeMap<i32, PartitionStats>,
+}
+
+/// Of one partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// The node that leads it; -1 is none.
+    pub leader: i32,
+    /// Records sent since this producer began, repetitions included.
+    pub records: u64,
+}
+
+/// How often events of a topic failed for one reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// Events.
+    pub count: u64,
+    /// Of the last one, in seconds since the epoch.
+    pub last: u64,
 }
 
 impl Board {
@@ -32,6 +65,8 @@ impl Board {
         let text = serde_json::from_slice::<Text>(json);
         let text = text.inspect_err(|error| warn!(%error, "statistics of librdkafka not understood")).ok()?;
         let mut stats = text.read(producer);
+        let topics = Arc::new(text.by_topic());
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).insert(producer.to_owned(), topics);
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         stats.topics = latest.get_mut(producer).map(|before| std::mem::take(&mut before.topics)).unwrap_or_default();
         let others: usize = latest.values().map(|stats| stats.topics.len()).sum();
@@ -43,8 +78,8 @@ impl Board {
         Some(text)
     }
 
-    /// Counts a record for `topic` that was not acknowledged.
-    pub fn failed(&self, topic: &str, code: RDKafkaErrorCode) {
+    /// Counts a record for `topic` that was not acknowledged, at `unix_seconds`.
+    pub fn failed(&self, topic: &str, code: RDKafkaErrorCode, unix_seconds: u64) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let row = if failures.contains_key(topic) || failures.len() < TOPICS { topic } else { OTHER };
         // No name is copied for a topic that failed before.
@@ -53,17 +88,30 @@ impl Board {
         }
         let Some(codes) = failures.get_mut(row) else { return };
         match codes.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, count)) => *count += 1,
-            None => codes.push((code, 1)),
+            Some((_, errors)) => *errors = Errors { count: errors.count + 1, last: unix_seconds },
+            None => codes.push((code, Errors { count: 1, last: unix_seconds })),
         }
     }
 
     /// What was counted so, by topic and reason.
     pub fn failures(&self) -> Vec<(String, RDKafkaErrorCode, u64)> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows =
-            failures.iter().flat_map(|(topic, codes)| codes.iter().map(|(code, count)| (topic.clone(), *code, *count)));
+        let rows = failures
+            .iter()
+            .flat_map(|(topic, codes)| codes.iter().map(|(code, errors)| (topic.clone(), *code, errors.count)));
         rows.collect()
+    }
+
+    /// What was counted so of `topic`, in Kafka's words.
+    pub fn errors(&self, topic: &str) -> Vec<(String, Errors)> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_topic = failures.get(topic).into_iter().flatten();
+        of_topic.map(|(code, errors)| (code.to_string(), *errors)).collect()
+    }
+
+    /// By producer, its topics.
+    pub fn topics(&self) -> Vec<Arc<Topics>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Everything that is on it.
@@ -158,6 +206,21 @@ impl Text {
     pub fn throttling(&self) -> impl Iterator<Item = &str> {
         let real = self.brokers.iter().filter(|(_, broker)| broker.nodeid >= 0 && broker.throttle.avg > 0);
         real.map(|(name, _)| name.as_str())
+    }
+
+    fn by_topic(&self) -> Topics {
+        let window = |figures: &Figures| Window { avg: figures.avg, p99: figures.p99 };
+        let of = |topic: &Topic| TopicStats {
+            batch_bytes: window(&topic.batchsize),
+            batch_records: window(&topic.batchcnt),
+            partitions: topic
+                .partitions
+                .values()
+                .filter(|partition| partition.partition >= 0)
+                .map(|p| (p.partition, PartitionStats { leader: p.leader, records: p.txmsgs }))
+                .collect(),
+        };
+        self.topics.iter().map(|(name, topic)| (name.clone(), of(topic))).collect()
     }
 
     fn read(&self, name: &str) -> ProducerStats {
@@ -260,6 +323,10 @@ mod tests {
         partitions.sort_unstable();
         assert_eq!(partitions, [("t", 0, 7), ("t", 1, 0)]);
         assert_eq!(text.throttling().collect::<Vec<_>>(), ["a:1/1"]);
+        let topics = board.topics();
+        let rows: Vec<_> = topics[0]["t"].partitions.iter().map(|(id, p)| (*id, p.leader, p.records)).collect();
+        assert_eq!(rows, [(0, 1, 7), (1, -1, 0)]);
+        assert_eq!((topics[0]["u"].batch_bytes.avg, topics[0]["u"].batch_records.avg), (400, 2));
         let [stats] = &board.read()[..] else { panic!("one producer") };
         assert_eq!((stats.queue_messages, stats.queue_bytes.get(), stats.queue_limit.get()), (5, 700, 9000));
         assert_eq!((stats.batch.avg.get(), stats.batch.p99.get()), (300, 900));
@@ -297,10 +364,12 @@ mod tests {
         assert_eq!(all[1].topics.values().map(|made| made.batches).sum::<u64>(), 10);
 
         for n in 0..TOPICS + 5 {
-            board.failed(&format!("t{n}"), RDKafkaErrorCode::MessageTimedOut);
+            board.failed(&format!("t{n}"), RDKafkaErrorCode::MessageTimedOut, 100 + n as u64);
         }
         let failures = board.failures();
         assert_eq!(failures.len(), TOPICS + 1);
         assert!(failures.contains(&(OTHER.to_owned(), RDKafkaErrorCode::MessageTimedOut, 5)));
+        let [(text, errors)] = &board.errors("t7")[..] else { panic!("one error") };
+        assert!(text.contains("timed out") && *errors == Errors { count: 1, last: 107 }, "{text} {errors:?}");
     }
 }

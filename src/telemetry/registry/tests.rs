@@ -2,7 +2,7 @@ use super::*;
 
 fn registry(limit: usize) -> (Registry, Arc<AtomicU64>) {
     let folded = Arc::new(AtomicU64::new(0));
-    (Registry::new(limit, Counter::from_arc(folded.clone())), folded)
+    (Registry::new(limit, Counter::from_arc(folded.clone()), Memory::new(1 << 20)), folded)
 }
 
 fn names(registry: &Registry) -> Vec<(String, String)> {
