@@ -1,7 +1,7 @@
 # klamm: what a person does with the source. `make` alone lists it.
 #
 # Every goal first checks what it needs (scripts/setup.sh) and installs missing Debian packages where it may.
-# What was fetched once stays: Rust crates in Cargo's cache, Kafka's jars and the webhook payloads under .cache/.
+# What was fetched once stays: Rust crates in Cargo's cache; Kafka's jars, uPlot and the webhook payloads under .cache/.
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,6 +10,8 @@ SHELL       := bash
 
 # Options for every cargo call, e.g. `make test CARGO_FLAGS=--locked`.
 CARGO_FLAGS ?=
+# The live page is in every build that is made here. It brings no crate, so that librdkafka is not built anew for it.
+BUILD_FLAGS := $(CARGO_FLAGS) --features klamm/ui
 # Arguments of `make run` (for klamm dev) and `make test` (for the test runner, e.g. ARGS=decode::).
 ARGS ?=
 
@@ -18,11 +20,18 @@ KAFKA_VERSION := $(shell sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|
 KAFKA_HOME    := .cache/kafka/$(KAFKA_VERSION)
 KAFKA_STAMP   := $(KAFKA_HOME)/stamp
 
+# The charts of the live page. The file pins the package by name, version and checksum.
+UPLOT_PIN     := ui/uplot.sha256
+UPLOT_PACKAGE := $(shell awk '{ print $$2 }' $(UPLOT_PIN))
+UPLOT_HOME    := .cache/uplot
+UPLOT_STAMP   := $(UPLOT_HOME)/$(UPLOT_PACKAGE).stamp
+NPM_REGISTRY  ?= https://registry.npmjs.org
+
 HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash rolling dashboards lint kafka demo-real setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash rolling dashboards lint kafka uplot demo-real setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -30,88 +39,90 @@ help: ## list the goals
 setup: ## check what building and testing needs, install what is missing
 	@scripts/setup.sh build lint test
 
-run: ## build and start `klamm dev`, a gateway with a Kafka inside (ARGS=... for it)
+run: $(UPLOT_STAMP) ## build and start `klamm dev`, a gateway with a Kafka inside (ARGS=... for it)
 	@scripts/setup.sh build
-	cargo run $(CARGO_FLAGS) --bin klamm -- dev $(ARGS)
+	cargo run $(BUILD_FLAGS) --bin klamm -- dev $(ARGS)
 
-test: ## unit tests, and tests on the mock cluster and on a real Kafka
+test: $(UPLOT_STAMP) ## unit tests, and tests on the mock cluster and on a real Kafka
 	@scripts/setup.sh build test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
-	cargo test $(CARGO_FLAGS) --workspace --features klamm/failpoints $(ARGS)
+	cargo test $(BUILD_FLAGS) --features klamm/failpoints --workspace $(ARGS)
 
-crash-model: ## the spool against N=1000000 schedules of faults and crashes, optimised
+crash-model: $(UPLOT_STAMP) ## the spool against N=1000000 schedules of faults and crashes, optimised
 	@scripts/setup.sh build
-	KLAMM_CRASH_MODEL=$(or $(N),1000000) cargo test $(CARGO_FLAGS) --release --lib -- --nocapture whatever_was_acknowledged
+	KLAMM_CRASH_MODEL=$(or $(N),1000000) cargo test $(BUILD_FLAGS) --release --lib -- --nocapture whatever_was_acknowledged
 
-costs: ## measure what an event costs in allocations and system calls, and commit it as tests/costs.json
+costs: $(UPLOT_STAMP) ## measure what an event costs in allocations and system calls, and commit it as tests/costs.json
 	@scripts/setup.sh build test
-	KLAMM_COSTS=commit cargo test $(CARGO_FLAGS) --test costs -- --nocapture allocations
-	KLAMM_COSTS=commit cargo test $(CARGO_FLAGS) --test it -- --nocapture costs::system_calls
+	KLAMM_COSTS=commit cargo test $(BUILD_FLAGS) --test costs -- --nocapture allocations
+	KLAMM_COSTS=commit cargo test $(BUILD_FLAGS) --test it -- --nocapture costs::system_calls
 
 # What is measured is the release profile, on a machine with nothing else to do. Filters and other options of
 # `klamm-load bench`: ARGS='--rows P1,P2 --rounds 3'.
-bench: ## klamm beside its yardsticks: target/bench/report.html (BENCH_FULL=1, BENCH_KAFKA=1 or host:port)
+bench: $(UPLOT_STAMP) ## klamm beside its yardsticks: target/bench/report.html (BENCH_FULL=1, BENCH_KAFKA=1 or host:port)
 	@scripts/setup.sh build
 	@case '$(BENCH_KAFKA)' in 1) scripts/setup.sh test; $(MAKE) -s --no-print-directory $(KAFKA_STAMP) ;; esac
-	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	cargo build $(BUILD_FLAGS) --release --workspace --bins
 	target/release/klamm-load bench $(if $(BENCH_FULL),--full) $(if $(BENCH_KAFKA),--kafka '$(BENCH_KAFKA)') $(ARGS)
 
-bench-callgrind: ## instructions per event, by valgrind
+bench-callgrind: $(UPLOT_STAMP) ## instructions per event, by valgrind
 	@scripts/setup.sh build test callgrind
-	cargo build $(CARGO_FLAGS) --release --bin klamm
+	cargo build $(BUILD_FLAGS) --release --bin klamm
 	KLAMM_BINARY=target/release/klamm \
-	  cargo test $(CARGO_FLAGS) --test it instructions_of_an_event -- --ignored --nocapture
+	  cargo test $(BUILD_FLAGS) --test it instructions_of_an_event -- --ignored --nocapture
 
-memcheck: ## the tests of the code over librdkafka's C interface, under valgrind
+memcheck: $(UPLOT_STAMP) ## the tests of the code over librdkafka's C interface, under valgrind
 	@scripts/setup.sh build callgrind
-	tests=$$(cargo test $(CARGO_FLAGS) --lib --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
+	tests=$$(cargo test $(BUILD_FLAGS) --lib --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
 	  valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --suppressions=tests/valgrind.supp \
 	  "$$tests" produce::kafka --test-threads 1
 
 # The load and the brokers take what the release build of klamm leaves of the machine.
-chaos: ## nothing is lost under faults: three brokers, every kind of fault (MINUTES=10, SEED=n, KINDS=a,b); see docs/chaos.md
+chaos: $(UPLOT_STAMP) ## nothing is lost under faults: three brokers, every kind of fault (MINUTES=10, SEED=n, KINDS=a,b); see docs/chaos.md
 	@scripts/setup.sh build test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
-	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	cargo build $(BUILD_FLAGS) --release --workspace --bins
 	KLAMM_BINARY=target/release/klamm $(if $(MINUTES),KLAMM_CHAOS_MINUTES=$(MINUTES)) $(if $(SEED),KLAMM_CHAOS_SEED=$(SEED)) \
 	  $(if $(KINDS),KLAMM_CHAOS_KINDS=$(KINDS)) \
-	  cargo test $(CARGO_FLAGS) --test it chaos::chaos -- --exact --ignored --nocapture
+	  cargo test $(BUILD_FLAGS) --test it chaos::chaos -- --exact --ignored --nocapture
 
-crash: ## nothing acknowledged is lost by SIGKILL: a life after the other, killed under load (N=200)
+crash: $(UPLOT_STAMP) ## nothing acknowledged is lost by SIGKILL: a life after the other, killed under load (N=200)
 	@scripts/setup.sh build test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
-	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	cargo build $(BUILD_FLAGS) --release --workspace --bins
 	KLAMM_BINARY=target/release/klamm $(if $(N),KLAMM_CRASH_LIVES=$(N)) \
-	  cargo test $(CARGO_FLAGS) --test it chaos::crash_loop -- --exact --ignored --nocapture
+	  cargo test $(BUILD_FLAGS) --test it chaos::crash_loop -- --exact --ignored --nocapture
 
-rolling: ## three klamm behind HAProxy, replaced one by one under load, three rounds, and an outage of 30 s
+rolling: $(UPLOT_STAMP) ## three klamm behind HAProxy, replaced one by one under load, three rounds, and an outage of 30 s
 	@scripts/setup.sh build test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
-	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	cargo build $(BUILD_FLAGS) --release --workspace --bins
 	KLAMM_BINARY=target/release/klamm KLAMM_ROLLING=long \
-	  cargo test $(CARGO_FLAGS) --test it rolling:: -- --nocapture --test-threads 1
+	  cargo test $(BUILD_FLAGS) --test it rolling:: -- --nocapture --test-threads 1
 
-dashboards: ## write deploy/grafana/*.json from their source, tests/it/deploy/dashboards
+dashboards: $(UPLOT_STAMP) ## write deploy/grafana/*.json from their source, tests/it/deploy/dashboards
 	@scripts/setup.sh build
-	KLAMM_DASHBOARDS=write cargo test $(CARGO_FLAGS) --test it deploy::dashboards::the_dashboards
+	KLAMM_DASHBOARDS=write cargo test $(BUILD_FLAGS) --test it deploy::dashboards::the_dashboards
 
-lint: ## formatting, clippy, rustdoc, and licences and sources of the crates
+lint: $(UPLOT_STAMP) ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint
 	cargo fmt --all --check
-	cargo clippy $(CARGO_FLAGS) --workspace --all-targets --features klamm/failpoints -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_FLAGS) --workspace --no-deps
+	cargo clippy $(BUILD_FLAGS) --workspace --all-targets --features klamm/failpoints -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(BUILD_FLAGS) --workspace --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	 else echo 'lint: cargo-deny is not installed, deny.toml was not checked (cargo install --locked cargo-deny)'; fi
+
+uplot: $(UPLOT_STAMP) ## fetch the charts of the live page, which every goal here builds in
 
 kafka: ## fetch the jars of the Kafka that the tests start
 	@scripts/setup.sh test
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
 
-demo-real: ## real GitHub webhook payloads through `klamm serve` into a real Kafka, and back
+demo-real: $(UPLOT_STAMP) ## real GitHub webhook payloads through `klamm serve` into a real Kafka, and back
 	@scripts/setup.sh build test demo
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP) $(HOOKS_INDEX)
 	KLAMM_DEMO_PAYLOADS='$(CURDIR)/$(HOOKS_INDEX)' \
-	  cargo test $(CARGO_FLAGS) --test it demo_real -- --ignored --nocapture --test-threads 1
+	  cargo test $(BUILD_FLAGS) --test it demo_real -- --ignored --nocapture --test-threads 1
 
 # Into a folder beside the final one first: a fetch that was cut leaves no half set of jars behind.
 $(KAFKA_STAMP): $(KAFKA_POM)
@@ -120,6 +131,17 @@ $(KAFKA_STAMP): $(KAFKA_POM)
 	@mvn -q -B -f $(KAFKA_POM) dependency:copy-dependencies \
 	   -DoutputDirectory='$(CURDIR)/$(KAFKA_HOME)/part' -DincludeScope=runtime
 	@mv $(KAFKA_HOME)/part $(KAFKA_HOME)/libs && touch $@
+
+# By npm where there is one, for it knows the registry of this machine; else by curl.
+$(UPLOT_STAMP): $(UPLOT_PIN)
+	@scripts/setup.sh build
+	@echo 'uplot: fetching $(UPLOT_PACKAGE)'
+	@rm -rf $(UPLOT_HOME) && mkdir -p $(UPLOT_HOME)
+	@cd $(UPLOT_HOME) && if command -v npm >/dev/null; \
+	 then npm pack --silent $(subst -,@,$(UPLOT_PACKAGE:.tgz=)) >/dev/null; \
+	 else curl -fsSLO '$(NPM_REGISTRY)/uplot/-/$(UPLOT_PACKAGE)'; fi
+	@cd $(UPLOT_HOME) && sha256sum --quiet -c '$(CURDIR)/$(UPLOT_PIN)' && tar xzf $(UPLOT_PACKAGE)
+	@touch $@
 
 $(HOOKS_INDEX):
 	@echo 'demo-real: fetching @octokit/webhooks-examples $(HOOKS_VERSION)'

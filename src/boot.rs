@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, Rates, note_reload};
+use crate::admin::sampler::{Example, Sources};
+use crate::admin::{self, Sampler, note_reload};
 use crate::config::live::{self, Live, News, Pace};
 use crate::config::{self, Cluster, Config, Listen};
 use crate::event::{ClientId, TopicName};
@@ -62,6 +63,8 @@ pub struct Start {
     pub logs: LogHandle,
     /// How access lines look.
     pub access: access::Style,
+    /// What the live page says to try, in `klamm dev` alone.
+    pub example: Option<Example>,
     /// Makes missing topics, in `klamm dev` alone.
     pub create: Option<Create>,
     /// Gets the bound addresses as JSON once both listeners are bound.
@@ -151,7 +154,7 @@ impl Running {
 /// # Errors
 /// See [`Error`]; nothing serves then.
 pub fn start(start: Start) -> Result<Running, Error> {
-    let Start { live, logs, access: style, create, ready_file, sockets, notify } = start;
+    let Start { live, logs, access: style, example, create, ready_file, sockets, notify } = start;
     let config = live.current();
     let metrics = Metrics::new(config.metrics.pairs, config.admin.history.get() as usize);
     metrics.tap.show_payload(config.admin.tap_payload);
@@ -172,9 +175,11 @@ pub fn start(start: Start) -> Result<Running, Error> {
     let connections = Connections { open: Arc::default(), wait_elsewhere: sockets.ingest.is_some() };
     let ingest = bind("ingest.listen", &config.ingest.listen, &config.ingest.socket, sockets.ingest)?;
     let (ingest, ingest_server) = serve_ingest(ingest, &live, &gateway, app, &connections, &mut tasks);
-    let rates = Arc::<Rates>::default();
+    let sources =
+        Sources { gateway: Arc::clone(&gateway), live: Arc::clone(&live), board, ingest: ingest.to_string(), example };
+    let sampler = Sampler::new(sources);
     let admin = bind("admin.listen", &config.admin.listen, &config::Socket::default(), sockets.admin)?;
-    let (admin, admin_server) = serve_admin(admin, &live, &gateway, Arc::clone(&rates));
+    let (admin, admin_server) = serve_admin(admin, &live, &gateway, Arc::clone(&sampler));
     if let Some(path) = ready_file {
         let text = format!("{{\"ingest\":\"{ingest}\",\"admin\":\"{admin}\"}}\n");
         std::fs::write(&path, text).map_err(|source| Error::ReadyFile { path, source })?;
@@ -192,7 +197,7 @@ pub fn start(start: Start) -> Result<Running, Error> {
     tasks.spawn("kafka-health", OnEnd::Shutdown, health.watch(scout));
     tasks.spawn("topic-refresh", OnEnd::Shutdown, catalog.keep_fresh(exact_topics(&config), backlog));
     tasks.spawn("tidy", OnEnd::Shutdown, tidy(Arc::clone(&metrics), Arc::clone(&access)));
-    tasks.spawn("rates", OnEnd::Shutdown, read_rates(rates, Arc::clone(&metrics)));
+    tasks.spawn("sampler", OnEnd::Shutdown, sampler.run());
     tasks.spawn("config-apply", OnEnd::Shutdown, apply(Arc::clone(&live), Arc::clone(&gateway), access, logs));
     let notify = Arc::new(notify);
     tasks.spawn("config-watch", OnEnd::Ignore, watch_config(Arc::clone(&live), metrics, Arc::clone(&notify)));
@@ -359,10 +364,17 @@ fn serve_ingest(
     serve(bound, front, options, gateway, patience)
 }
 
-fn serve_admin(bound: Bound, live: &Arc<Live>, gateway: &Arc<Gateway>, rates: Arc<Rates>) -> Served {
+fn serve_admin(bound: Bound, live: &Arc<Live>, gateway: &Arc<Gateway>, sampler: Arc<Sampler>) -> Served {
     let config = live.current();
-    let app =
-        admin::App { gateway: Arc::clone(gateway), live: Arc::clone(live), rates, listen: config.admin.listen.clone() };
+    let app = admin::App {
+        gateway: Arc::clone(gateway),
+        live: Arc::clone(live),
+        sampler,
+        access: Arc::default(),
+        seats: admin::Seats::default(),
+        proxies: peer::Proxies::parse(&config.ingest.trusted_proxies).unwrap_or_default(),
+        listen: config.admin.listen.clone(),
+    };
     let router = measure::measured(admin::routes(app), Arc::clone(&gateway.metrics));
     let ingest = config::Ingest { connections: ADMIN_CONNECTIONS, ..config.ingest.clone() };
     let options = listener::Options::of(&ingest, Duration::from_secs(1), of(live), Arc::new(|_| {}));
@@ -450,13 +462,6 @@ async fn tidy(metrics: Arc<Metrics>, access: Arc<AccessLog>) {
         tokio::time::sleep(TIDY).await;
         metrics.upkeep();
         access.turn(SystemTime::now());
-    }
-}
-
-async fn read_rates(rates: Arc<Rates>, metrics: Arc<Metrics>) {
-    loop {
-        rates.read(&metrics);
-        tokio::time::sleep(admin::clients::PERIOD).await;
     }
 }
 

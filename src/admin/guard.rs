@@ -1,53 +1,108 @@
 //! Who may ask the admin listener what.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use time::OffsetDateTime;
 
 use super::App;
+use super::access::{Access, Pass};
+use super::login::token;
 use super::pages::problem;
-use crate::config::{Config, Listen};
-use crate::stages::auth::api_key::Keys;
-use crate::stages::auth::chain::Verdict;
+use crate::config::{Config, Listen, MetricsKey};
+use crate::http::problem::whole_seconds;
+use crate::stages::auth::Peer;
+use crate::stages::auth::api_key::{self, Keys};
 
-/// The layer around every route.
-pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+/// The layer around every route. What it lets through carries its [`Pass`].
+pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let config = app.live.current();
-    match check(&config, &app.listen, &request) {
-        Ok(()) => next.run(request).await,
+    let peer = request.extensions().get::<Peer>().copied();
+    let peer = peer.and_then(|peer| app.proxies.client(peer, request.headers()));
+    match check(&config, &app.listen, &app.access, peer, &request) {
+        Ok(pass) => {
+            request.extensions_mut().insert(pass);
+            next.run(request).await
+        }
         Err(response) => *response,
     }
 }
 
-fn check(config: &Config, listen: &Listen, request: &Request) -> Result<(), Box<Response>> {
+fn check(
+    config: &Config,
+    listen: &Listen,
+    access: &Access,
+    peer: Option<IpAddr>,
+    request: &Request,
+) -> Result<Pass, Box<Response>> {
     let local = is_local(listen);
     let keys = &config.admin.keys;
     if keys.is_empty() && local && !host_is_known(config, listen, request) {
         let detail = "the Host of this request is not one of this listener; see admin.hosts";
         return Err(Box::new(problem(StatusCode::MISDIRECTED_REQUEST, detail)));
     }
-    if !request.uri().path().starts_with("/admin") {
-        return Ok(());
+    if !needs_key(config, request.uri().path()) {
+        return Ok(Pass::Open);
     }
     if keys.is_empty() {
         return if local {
-            Ok(())
+            Ok(Pass::Open)
         } else {
             Err(Box::new(problem(StatusCode::FORBIDDEN, "configure admin.keys to use /admin off loopback")))
         };
     }
     let known = Keys::from_list(keys);
-    match known.verdict(request.headers(), OffsetDateTime::now_utc()) {
-        Verdict::Proven(_) => Ok(()),
-        Verdict::Absent | Verdict::Refused => {
-            let response = problem(StatusCode::UNAUTHORIZED, "send an admin key as `Authorization: Bearer <key>`");
-            Err(Box::new(([(header::WWW_AUTHENTICATE, "Bearer realm=\"klamm-admin\"")], response).into_response()))
-        }
+    let now = OffsetDateTime::now_utc();
+    if let Some(pass) = token(request.headers()).and_then(|token| access.session(token, &known, now)) {
+        return Ok(pass);
     }
+    let proven = prove(access, peer, request.headers(), &known)?;
+    proven.ok_or_else(|| {
+        let detail = "send an admin key as `Authorization: Bearer <key>`, or log in";
+        let response = problem(StatusCode::UNAUTHORIZED, detail);
+        Box::new(([(header::WWW_AUTHENTICATE, "Bearer realm=\"klamm-admin\"")], response).into_response())
+    })
+}
+
+/// The pages that hold no data (the live page itself, its login) need none; neither do probes.
+fn needs_key(config: &Config, path: &str) -> bool {
+    match path {
+        "/metrics" => config.metrics.key == MetricsKey::Required,
+        "/admin/login" | "/admin/logout" => false,
+        _ => path.starts_with("/admin"),
+    }
+}
+
+/// The key that `headers` show, if it is good. A wrong one counts against `peer`.
+///
+/// # Errors
+/// 429 where the peer has shown too many wrong ones.
+pub(super) fn prove(
+    access: &Access,
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    known: &Keys,
+) -> Result<Option<Pass>, Box<Response>> {
+    let Some(digest) = api_key::shown(headers) else { return Ok(None) };
+    let now = Instant::now();
+    if let Err(wait) = access.may_try(peer, now) {
+        let response = problem(StatusCode::TOO_MANY_REQUESTS, "too many wrong keys came from this address");
+        return Err(Box::new(([(header::RETRY_AFTER, whole_seconds(wait).to_string())], response).into_response()));
+    }
+    let good = known.has(&digest, OffsetDateTime::now_utc());
+    if !good {
+        access.wrong(peer, now);
+    }
+    Ok(good.then_some(Pass::Key(digest)))
+}
+
+/// Whether no key is needed for want of one.
+pub(super) fn is_open(config: &Config, listen: &Listen) -> bool {
+    config.admin.keys.is_empty() && is_local(listen)
 }
 
 fn is_local(listen: &Listen) -> bool {
@@ -92,7 +147,9 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        check(config, &listen.parse().unwrap(), &request).map_or_else(|response| response.status().as_u16(), |()| 200)
+        let access = Access::default();
+        let checked = check(config, &listen.parse().unwrap(), &access, None, &request);
+        checked.map_or_else(|response| response.status().as_u16(), |_| 200)
     }
 
     #[test]
@@ -125,5 +182,12 @@ mod tests {
             assert_eq!(status(&config, "0.0.0.0:8081", "/admin/clients", &headers), expected, "{headers:?}");
         }
         assert_eq!(status(&config, "127.0.0.1:8081", "/livez", &[("host", "evil.example")]), 200);
+        assert_eq!(status(&config, "127.0.0.1:8081", "/metrics", &[]), 200);
+        config.metrics.key = MetricsKey::Required;
+        assert_eq!(status(&config, "127.0.0.1:8081", "/metrics", &[]), 401);
+        assert_eq!(status(&config, "127.0.0.1:8081", "/metrics", &[("authorization", "Bearer sesame")]), 200);
+        for path in ["/livez", "/readyz", "/startupz", "/ui", "/ui/app.js", "/admin/login"] {
+            assert_eq!(status(&config, "0.0.0.0:8081", path, &[]), 200, "{path}");
+        }
     }
 }

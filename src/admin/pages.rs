@@ -117,7 +117,8 @@ pub fn note_reload(metrics: &Metrics, result: &Result<Change, Faults>) {
 pub(super) async fn not_found() -> Response {
     problem(
         StatusCode::NOT_FOUND,
-        "known: /livez /readyz /startupz /metrics /admin/config /admin/clients /admin/reload",
+        "known: /ui/ /livez /readyz /startupz /metrics /admin/config /admin/clients /admin/stream /admin/tap /admin/session \
+         /admin/login /admin/logout /admin/reload",
     )
 }
 

@@ -16,6 +16,7 @@ use rdkafka::mocking::MockCluster;
 
 use super::BAD_CONFIG;
 use super::serve::gateway;
+use crate::admin::sampler::Example;
 use crate::boot::{Notify, Running, Sockets, Start};
 use crate::config::live::Live;
 use crate::config::load::Source;
@@ -70,10 +71,12 @@ impl Dev {
         let level = if self.verbose { "info" } else { "error" };
         let logs = logs::init(level, LogStyle::Pretty).map_err(io::Error::other)?;
         let create = Some(at_most(TOPICS, create));
+        let example = Some(Example { topic: "demo", key: KEY });
         let start = Start {
             live: Arc::new(live),
             logs,
             access: access::Style::Dev,
+            example,
             create,
             ready_file: None,
             sockets: Sockets::default(),
@@ -184,6 +187,7 @@ fn welcome(running: &Running, bootstrap: Option<&str>) {
     let Running { ingest, admin, .. } = running;
     println!("klamm dev: events go to {}", bootstrap.unwrap_or("a Kafka in this process (nothing is kept)"));
     println!("  ingest   http://{ingest}/v1/topics/{{topic}}/events   key: {KEY}");
+    println!("  page     http://{admin}/ui/");
     println!("  metrics  http://{admin}/metrics");
     println!("  clients  http://{admin}/admin/clients");
     println!("  health   http://{admin}/readyz?verbose\n");

@@ -54,7 +54,8 @@ impl Serve {
             warn!("config: {warning}");
         }
         let (live, ready_file, notify) = (Arc::new(live), self.ready_file, Notify::from_environment());
-        let start = Start { live, logs, access: access::Style::Log, create: None, ready_file, sockets, notify };
+        let start =
+            Start { live, logs, access: access::Style::Log, example: None, create: None, ready_file, sockets, notify };
         gateway(start, async |_| {})
     }
 }

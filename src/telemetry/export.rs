@@ -140,7 +140,7 @@ pub struct BrokerStats {
 }
 
 /// Mean and 99th percentile over the last statistics interval.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct Window<T> {
     /// The mean.
     pub avg: T,

@@ -39,13 +39,27 @@ pub enum Route {
     AdminClients,
     /// The reload.
     AdminReload,
+    /// The live page's events, until their head alone.
+    AdminStream,
+    /// The tap.
+    AdminTap,
+    /// Whether the caller may look.
+    AdminSession,
+    /// A key for a session.
+    AdminLogin,
+    /// And back.
+    AdminLogout,
+    /// The live page.
+    Ui,
+    /// Its files.
+    UiFile,
     /// Everything else, 404 above all.
     Other,
 }
 
 impl Route {
     /// All of them.
-    pub const ALL: [Route; 13] = [
+    pub const ALL: [Route; 20] = [
         Route::Produce,
         Route::Topics,
         Route::Topic,
@@ -58,6 +72,13 @@ impl Route {
         Route::AdminConfig,
         Route::AdminClients,
         Route::AdminReload,
+        Route::AdminStream,
+        Route::AdminTap,
+        Route::AdminSession,
+        Route::AdminLogin,
+        Route::AdminLogout,
+        Route::Ui,
+        Route::UiFile,
         Route::Other,
     ];
 
@@ -76,6 +97,13 @@ impl Route {
             Route::AdminConfig => "/admin/config",
             Route::AdminClients => "/admin/clients",
             Route::AdminReload => "/admin/reload",
+            Route::AdminStream => "/admin/stream",
+            Route::AdminTap => "/admin/tap",
+            Route::AdminSession => "/admin/session",
+            Route::AdminLogin => "/admin/login",
+            Route::AdminLogout => "/admin/logout",
+            Route::Ui => "/ui/",
+            Route::UiFile => "/ui/{file}",
             Route::Other => "other",
         }
     }

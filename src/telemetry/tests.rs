@@ -256,7 +256,7 @@ fn pairs_that_left_are_no_longer_exported() {
 
 #[test]
 fn a_thousand_clients_with_three_hundred_topics_each_are_capped_and_none_is_lost() {
-    let metrics = Metrics::new(2000);
+    let metrics = Metrics::new(2000, 1 << 20);
     for client in 0..1000 {
         let client = format!("client-{client:03}").as_str().into();
         for topic in 0..300 {

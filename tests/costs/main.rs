@@ -85,6 +85,7 @@ clients:
         live: Arc::new(live),
         logs,
         access: access::Style::Log,
+        example: None,
         create: None,
         ready_file: None,
         sockets: Sockets::default(),

@@ -11,7 +11,7 @@ use crate::config::Config;
 type Keep = fn(&mut Config, &Config);
 
 /// The keys whose documentation says "Not live", each with how to keep its old value.
-const NOT_LIVE: [(&str, Keep); 14] = [
+const NOT_LIVE: [(&str, Keep); 15] = [
     ("ingest.listen", |new, old| new.ingest.listen.clone_from(&old.ingest.listen)),
     ("ingest.socket", |new, old| new.ingest.socket.clone_from(&old.ingest.socket)),
     ("ingest.connections", |new, old| new.ingest.connections = old.ingest.connections),

@@ -54,6 +54,14 @@ impl Entry {
     }
 }
 
+/// The digest of the key that `headers` show; `None` where they show none. Two that differ make a digest that no key has.
+pub fn shown(headers: &HeaderMap) -> Option<[u8; 32]> {
+    match Offer::of(headers) {
+        Offer::Nothing => None,
+        offer @ (Offer::One(_) | Offer::Contradiction) => Some(digest(offer.bytes())),
+    }
+}
+
 /// Keys by digest, each with who holds it.
 #[derive(Default)]
 pub struct Keys {

@@ -85,6 +85,8 @@ impl Chain {
     pub fn uses(&self, client: &str) -> BTreeMap<Arc<str>, u64> {
         let uses = |method: &Method| match method {
             Method::ApiKey(keys) => keys.uses(client),
+            // They have no credentials that could be told apart.
+            Method::Unix(_) | Method::Local(_) => BTreeMap::new(),
         };
         self.methods.iter().flat_map(uses).collect()
     }
@@ -94,6 +96,7 @@ impl Chain {
         for (method, before) in self.methods.iter().zip(&before.methods) {
             match (method, before) {
                 (Method::ApiKey(keys), Method::ApiKey(before)) => keys.remember(before),
+                (Method::ApiKey(_) | Method::Unix(_) | Method::Local(_), _) => {}
             }
         }
     }
