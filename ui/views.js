@@ -363,10 +363,10 @@ export function topic(feed, keep, id) {
       clients.update(page.clients);
       errors.update(page.errors);
       heat(partitions, page.partitions);
-      const lines = page.batches.map(({ bytes, records }) =>
+      const lines = page.batches.filter(({ records }) => records.avg > 0).map(({ bytes, records }) =>
         h("li", {}, `mean ${format.bytes(bytes.avg)} in ${many(records.avg)}, p99 ${format.bytes(bytes.p99)} in ${many(records.p99)}`));
-      fill(batches, h("h2", {}, "Batches"), h("p", { class: "soft" }, "As librdkafka sent them in its last intervals; a line for each producer."),
-        lines.length > 0 ? h("ul", {}, lines) : h("p", { class: "empty" }, "None yet."));
+      fill(batches, h("h2", {}, "Batches"), h("p", { class: "soft" }, "Those of the last second, a line for each producer."),
+        lines.length > 0 ? h("ul", {}, lines) : h("p", { class: "empty" }, "None in the last second."));
       if (policy.childElementCount === 0 && page.policy) {
         fill(policy, h("h2", {}, "Policy"), h("pre", {}, JSON.stringify(page.policy, null, 2)));
       }
@@ -422,7 +422,7 @@ export function kafka(feed, keep) {
       key: "queue", title: "Queue", left: true, value: (row) => row.queue_bytes / row.queue_limit,
       cell: (row) => bar(row.queue_bytes / row.queue_limit, `${format.bytes(row.queue_bytes)} of ${format.bytes(row.queue_limit)}`, tone(1 - row.queue_bytes / row.queue_limit)),
     },
-    { key: "batch", title: "Batch", value: (row) => row.batch.avg, cell: (row) => `${format.bytes(row.batch.avg)} / ${format.bytes(row.batch.p99)}`, hint: "mean and 99th percentile" },
+    { key: "batch", title: "Batch", value: (row) => row.batch.avg, cell: (row) => (row.batch.avg === 0 ? "–" : `${format.bytes(row.batch.avg)} / ${format.bytes(row.batch.p99)}`), hint: "of the last second: mean and 99th percentile" },
   ], { keep: keep("p"), id: (row) => row.name, start: "name", empty: "There is none yet: the first event makes it." });
   const complaints = h("section", { class: "panel" });
   const element = h("div", {}, h("h1", {}, "Kafka"), facts, h("div", { class: "charts two" }, charts.map((chart) => chart.element)), brokers.element, producers.element, complaints);
@@ -467,7 +467,7 @@ export function config(feed) {
     const { config, reload: status } = await answer.json();
     const at = (time) => (time ? format.day(Date.parse(time)) : null);
     const list = (title, items) => items.length > 0 && [h("h3", {}, title), h("ul", {}, items.map((item) => h("li", {}, item)))];
-    const faults = status.faults.map((fault) => [fault.file && `${fault.file}${fault.line ? `:${fault.line}` : ""}`, fault.path, fault.message].filter(Boolean).join(": "));
+    const faults = status.faults.map((fault) => [fault.origin, fault.path, fault.message].filter(Boolean).join(": "));
     fill(state,
       h("p", {}, status.last_reload_ok ? mark("good", "The newest config is in use.") : mark("bad", "The last reload failed: the config before is in use.")),
       h("p", { class: "soft" }, [

@@ -93,7 +93,8 @@ impl Access {
             Pass::Key(key) => keys.has(&key, now),
             Pass::Session(token) => {
                 let mut sessions = self.sessions();
-                let good = sessions.get(&token).is_some_and(|session| session.until > now && keys.has(&session.key, now));
+                let good =
+                    sessions.get(&token).is_some_and(|session| session.until > now && keys.has(&session.key, now));
                 if !good {
                     sessions.remove(&token);
                 }

@@ -76,7 +76,12 @@ pub(super) async fn page(State(app): State<App>) -> Json<Page> {
         let held = usage.clients.iter().find(|(client, ..)| *client == id);
         let client = rules.clients.get(&id).map(Arc::as_ref);
         ClientRow {
-            keys: rules.config.clients.get(id.as_str()).map(|of| keys(of, &rules.auth.uses(id.as_str()))).unwrap_or_default(),
+            keys: rules
+                .config
+                .clients
+                .get(id.as_str())
+                .map(|of| keys(of, &rules.auth.uses(id.as_str())))
+                .unwrap_or_default(),
             last_seen: topics.iter().filter_map(|(_, seen)| *seen).max(),
             quotas: client.map(|client| quotas(client, app.gateway.now())).unwrap_or_default(),
             buffered_bytes: held.map_or(0, |(_, held, _)| *held),

@@ -35,7 +35,8 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Response 
         };
     }
     let (head, body) = request.into_parts();
-    let is_json = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json =
+        head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let body = axum::body::to_bytes(body, BODY).await.ok().filter(|_| is_json);
     let Some(Login { key }) = body.and_then(|body| serde_json::from_slice(&body).ok()) else {
         return problem(StatusCode::BAD_REQUEST, "send {\"key\": \"...\"} as application/json");
@@ -76,7 +77,8 @@ pub(super) async fn session(Extension(pass): Extension<Pass>) -> Response {
 
 fn set_cookie(token: &str, seconds: u64) -> Response {
     let cookie = format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict");
-    ([(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, "no-store".to_owned())], StatusCode::NO_CONTENT).into_response()
+    ([(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, "no-store".to_owned())], StatusCode::NO_CONTENT)
+        .into_response()
 }
 
 /// The session's token among the cookies.

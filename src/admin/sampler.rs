@@ -464,9 +464,7 @@ fn spool(gateway: &Gateway, total: u64) -> Option<Spool> {
 
 /// The producers and their brokers: times in seconds, sizes in bytes.
 fn kafka(producers: &[ProducerStats]) -> Value {
-    let window = |window: Window<Duration>| {
-        json!({ "avg": window.avg.as_secs_f64(), "p99": window.p99.as_secs_f64() })
-    };
+    let window = |window: Window<Duration>| json!({ "avg": window.avg.as_secs_f64(), "p99": window.p99.as_secs_f64() });
     let broker = |broker: &BrokerStats| {
         json!({
             "name": broker.name,

@@ -106,7 +106,7 @@ pub(super) async fn stream(
     let Some(seat) = app.seats.take() else { return full() };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(wish.last.as_deref());
     let (hello, frames) = app.sampler.join(last);
-    let subject = wish.client.map(Subject::Client).or(wish.topic.map(Subject::Topic));
+    let subject = wish.client.map(Subject::Client).or_else(|| wish.topic.map(Subject::Topic));
     let mut common = Common::new(app, pass, seat);
     common.waiting.push_back(hello);
     let mut viewer = Viewer { common, frames, subject, version: None };
@@ -158,7 +158,11 @@ impl Viewer {
 }
 
 /// Requests as they are answered.
-pub(super) async fn tap(State(app): State<App>, Extension(pass): Extension<Pass>, Query(look): Query<Look>) -> Response {
+pub(super) async fn tap(
+    State(app): State<App>,
+    Extension(pass): Extension<Pass>,
+    Query(look): Query<Look>,
+) -> Response {
     let Some(seat) = app.seats.take() else { return full() };
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
     let filter = Filter { client: some(look.client), topic: some(look.topic), code: some(look.code) };

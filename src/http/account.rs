@@ -191,7 +191,8 @@ impl Drop for Account<'_> {
 
 /// What the tap shows of a request: of its headers the names alone, but for two that say what the body is.
 fn seen(client: ClientId, request: Request, headers: &HeaderMap, payload: Option<Vec<u8>>) -> Seen {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(|text| cut(text).to_owned());
+    let text =
+        |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(|text| cut(text).to_owned());
     Seen {
         client,
         request,

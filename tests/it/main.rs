@@ -25,6 +25,7 @@ mod hostile;
 mod java_partitions;
 mod layers;
 mod limits;
+mod live;
 mod outage;
 mod partial;
 mod probe;

@@ -2,9 +2,12 @@
 //!
 //! Nothing here mocks anything but [`mock`], a broker that fails when it is told to. Every helper panics with what it saw, so that a test's failure tells its cause.
 
+#[cfg(feature = "ui")]
+pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod disk;
+pub(crate) mod events;
 pub(crate) mod gateway;
 pub(crate) mod haproxy;
 pub(crate) mod kafka;

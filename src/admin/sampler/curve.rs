@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::row::Row;
+use super::row::{Row, round};
 use crate::telemetry::Memory;
 use crate::telemetry::memory::Grant;
 
@@ -34,7 +34,7 @@ pub(super) struct Curves {
 #[derive(Serialize)]
 pub(super) struct Drawn {
     step: usize,
-    points: Vec<[Option<f32>; 7]>,
+    points: Vec<[Option<f64>; 7]>,
 }
 
 impl Curves {
@@ -69,7 +69,7 @@ impl Curves {
 
     /// The curve of `id`, empty where there is none.
     pub(super) fn draw(&self, id: &str) -> Drawn {
-        let number = |value: f32| Some(value).filter(|value| value.is_finite());
+        let number = |value: f32| Some(round(value.into(), 1e6)).filter(|value| value.is_finite());
         let points = self.rows.get(id).map(|curve| curve.points.iter().map(|point| point.map(number)).collect());
         Drawn { step: STEP, points: points.unwrap_or_default() }
     }

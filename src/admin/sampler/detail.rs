@@ -101,8 +101,11 @@ impl Sampler {
         if *version != Some(newest) {
             let Steps { version: read, requests, problems } = trail.map(|trail| trail.read()).unwrap_or_default();
             *version = Some(read);
-            page["requests"] = requests.iter().map(Line::from).map(|line| json!(line)).collect();
-            page["problems"] = problems.iter().map(problem).collect();
+            if let Some(page) = page.as_object_mut() {
+                let lines = requests.iter().map(Line::from).map(|line| json!(line)).collect();
+                page.insert("requests".to_owned(), lines);
+                page.insert("problems".to_owned(), problems.iter().map(problem).collect());
+            }
         }
         page
     }
@@ -118,10 +121,11 @@ impl Sampler {
         let rates = state.partition_rates(id);
         let latest = state.sent.back().map(Vec::as_slice).unwrap_or_default();
         let stats: Vec<&TopicStats> = latest.iter().filter_map(|topics| topics.get(id)).collect();
-        let leader = |partition: &i32| stats.iter().filter_map(|topic| topic.partitions.get(partition)).map(|p| p.leader).max();
-        let partitions = rates.iter().map(|(partition, rate)| {
-            json!({ "id": partition, "leader": leader(partition), "rate": round(*rate, 10.0) })
-        });
+        let leader =
+            |partition: &i32| stats.iter().filter_map(|topic| topic.partitions.get(partition)).map(|p| p.leader).max();
+        let partitions = rates.iter().map(
+            |(partition, rate)| json!({ "id": partition, "leader": leader(partition), "rate": round(*rate, 10.0) }),
+        );
         let batches = stats.iter().map(|topic| json!({ "bytes": topic.batch_bytes, "records": topic.batch_records }));
         let errors = self.sources.board.errors(id).into_iter();
         let errors = errors.map(|(error, row)| json!({ "error": error, "count": row.count, "last": row.last }));

@@ -168,6 +168,8 @@ pub(super) struct Table {
 
 struct Kept {
     row: Row,
+    /// The tick at which it was last there.
+    met: u64,
     /// The tick of its last change.
     changed: u64,
     /// The tick at which it was last put into a frame.
@@ -182,26 +184,27 @@ pub(super) const TURNS: u64 = 10;
 impl Table {
     /// Puts `rows` in the place of those before.
     pub(super) fn update(&mut self, rows: Vec<Row>, tick: u64) {
-        let before = self.rows.len();
-        let mut fresh = 0;
-        let mut there: std::collections::HashSet<&str> = std::collections::HashSet::with_capacity(rows.len());
-        for row in &rows {
-            there.insert(&row.id);
+        for row in rows {
             match self.rows.get_mut(&row.id) {
-                Some(kept) if kept.row == *row => {}
-                Some(kept) => (kept.row, kept.changed) = (row.clone(), tick),
+                Some(kept) => {
+                    kept.met = tick;
+                    if kept.row != row {
+                        (kept.row, kept.changed) = (row, tick);
+                    }
+                }
                 None => {
-                    fresh += 1;
-                    self.rows.insert(row.id.clone(), Kept { row: row.clone(), changed: tick, sent: 0 });
+                    self.rows.insert(row.id.clone(), Kept { row, met: tick, changed: tick, sent: 0 });
                 }
             }
         }
         self.gone.clear();
-        if before + fresh > there.len() {
-            self.gone = self.rows.keys().filter(|id| !there.contains(id.as_str())).cloned().collect();
-            self.rows.retain(|id, _| there.contains(id.as_str()));
-            self.went = tick;
-        }
+        self.rows.retain(|id, kept| {
+            if kept.met != tick {
+                self.gone.push(id.clone());
+                self.went = tick;
+            }
+            kept.met == tick
+        });
     }
 
     /// Those that went at the last update.
@@ -223,11 +226,8 @@ impl Table {
     /// The rows to send at `tick`, which count as sent from then on.
     pub(super) fn due(&mut self, tick: u64) -> Vec<Row> {
         let mut rates: Vec<f64> = self.rows.values().map(|kept| kept.row.events_per_second).collect();
-        let line = if rates.len() > TOP {
-            *rates.select_nth_unstable_by(TOP - 1, |a, b| b.total_cmp(a)).1
-        } else {
-            0.0
-        };
+        let line =
+            if rates.len() > TOP { *rates.select_nth_unstable_by(TOP - 1, |a, b| b.total_cmp(a)).1 } else { 0.0 };
         let few = self.rows.len() <= TOP;
         let mut due = Vec::new();
         for (place, kept) in self.rows.values_mut().enumerate() {

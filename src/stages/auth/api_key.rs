@@ -98,7 +98,11 @@ impl Keys {
             let mut digest = [0; 32];
             if hex::decode_to_slice(key.sha256.trim(), &mut digest).is_ok() {
                 let holder = Principal { client: client.clone(), label: Arc::from(key.label.as_str()) };
-                self.by_digest.entry(digest).or_insert_with(|| Entry { holder, expires: key.expires, used: AtomicU64::new(0) });
+                self.by_digest.entry(digest).or_insert_with(|| Entry {
+                    holder,
+                    expires: key.expires,
+                    used: AtomicU64::new(0),
+                });
             }
         }
     }

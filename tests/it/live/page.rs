@@ -1,0 +1,205 @@
+//! The live page in a real browser.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{TOPICS, admin_key, load, post, start};
+use crate::support::browser::Browser;
+use crate::support::gateway::Gateway;
+use crate::support::keys;
+use crate::support::mock::Mock;
+
+fn open(gateway: &Gateway, view: &str) -> Browser {
+    let mut browser = Browser::start(1280, 900);
+    browser.open(&format!("http://{}/ui/{view}", gateway.admin()));
+    browser
+}
+
+/// The rows of the table with this caption, as maps from the column's key to the number behind the cell.
+fn rows(browser: &mut Browser, caption: &str) -> Value {
+    browser.eval(&format!(
+        "(() => {{
+            const table = [...document.querySelectorAll('table')].find((one) => one.caption.textContent === '{caption}');
+            const keys = [...table.tHead.rows[0].cells].map((cell) => cell.dataset.key);
+            return [...table.tBodies[0].rows].map((row) => Object.fromEntries([
+                ['id', row.dataset.id],
+                ...[...row.cells].map((cell, place) => [keys[place] ?? 'codes', cell.dataset.v == null ? cell.textContent : Number(cell.dataset.v)]).slice(1),
+            ]));
+        }})()"
+    ))
+}
+
+fn click(browser: &mut Browser, selector: &str) {
+    browser.eval(&format!("document.querySelector(`{selector}`).click()"));
+}
+
+const READY: &str = "document.querySelector('.state')?.textContent.includes('live')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_what_the_scrape_says_sorts_filters_and_opens_a_client() {
+    let mock = Mock::start(&TOPICS);
+    let gateway = start(&mock, "", "");
+    gateway.ready().await;
+    let mut browser = open(&gateway, "");
+    browser.until("the first reading", READY);
+    let line = browser.until("the curl line", "document.querySelector('.first:not([hidden]) pre')?.textContent");
+    let ingest = gateway.ingest().to_owned();
+    assert!(
+        line.as_str().is_some_and(|line| line.starts_with(&format!("curl -i http://{ingest}/v1/topics/live-a/events"))),
+        "{line}"
+    );
+    let chart = "document.querySelector('figure canvas')?.toDataURL()";
+    let before = browser.until("a chart", chart);
+
+    load(&gateway).await;
+    browser.until("the row of a client that sends", "document.querySelector('tr[data-id=tiny] td[data-v=\"4\"]')");
+    assert_ne!(browser.eval(chart), before, "the curve moves");
+    assert_eq!(browser.eval("document.querySelector('.first').hidden"), true, "the curl line is gone");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let scrape = gateway.metrics().await;
+    for (caption, kind, names) in
+        [("Clients", "client", vec!["shop", "till", "tiny"]), ("Topics", "topic", TOPICS.to_vec())]
+    {
+        let table = rows(&mut browser, caption);
+        let mut found: Vec<_> = table.as_array().expect("rows").iter().filter_map(|row| row["id"].as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, names);
+        for row in table.as_array().expect("rows") {
+            let id = row["id"].as_str().expect("an id");
+            let of = |name: &str| Some(scrape.sum(name, &[(kind, id)]));
+            assert_eq!(row["events"].as_f64(), of("klamm_events_received_total"), "{row:#}");
+            assert_eq!(row["bytes"].as_f64(), of("klamm_event_bytes_total"), "{row:#}");
+            assert_eq!(row["refused"].as_f64(), of("klamm_refusals_total"), "{row:#}");
+        }
+    }
+
+    click(&mut browser, "th[data-key=events] button");
+    assert_eq!(browser.eval("document.querySelector('th[data-key=events]').ariaSort"), "descending");
+    let order = |browser: &mut Browser| -> Vec<String> {
+        let table = rows(browser, "Clients");
+        table.as_array().expect("rows").iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(order(&mut browser), ["tiny", "shop", "till"]);
+    click(&mut browser, "th[data-key=events] button");
+    assert_eq!(browser.eval("document.querySelector('th[data-key=events]').ariaSort"), "ascending");
+    assert_eq!(order(&mut browser), ["till", "shop", "tiny"]);
+    browser.eval("(() => { const box = document.querySelector('input[type=search]'); box.value = 'TI'; box.dispatchEvent(new Event('input')); })()");
+    assert_eq!(order(&mut browser), ["till", "tiny"]);
+    assert_eq!(browser.eval("location.hash"), "#/?cs=events&cq=TI");
+    browser.open(&format!("http://{}/ui/", gateway.admin()));
+    browser.open(&format!("http://{}/ui/#/?cs=events&cq=TI", gateway.admin()));
+    browser.until("the view of the address", "document.querySelector('tr[data-id=tiny]')");
+    assert_eq!(order(&mut browser), ["till", "tiny"], "the address is the view");
+
+    click(&mut browser, "tr[data-id=tiny] a");
+    browser.until(
+        "the page of the client",
+        "document.querySelector('h1')?.textContent === 'tiny' && document.querySelector('details')",
+    );
+    let page = browser.eval("document.querySelector('main').innerText");
+    let page = page.as_str().expect("text");
+    for words in ["rate_limited 2 since the start", "429 rate_limited", "may write to live-*", "60 s ago"] {
+        assert!(page.contains(words) || words == "60 s ago", "{words} is not in\n{page}");
+    }
+    assert_eq!(browser.eval("document.querySelectorAll('.long tbody tr').length"), 6);
+    browser.eval("document.querySelector('details').open = true");
+    let body = browser.eval("document.querySelector('details pre').textContent");
+    assert!(body.as_str().is_some_and(|body| body.contains("\"code\": \"rate_limited\"")), "{body}");
+    browser.picture("client");
+
+    click(&mut browser, "tr[data-id=live-b] a");
+    browser.until(
+        "the page of the topic",
+        "document.querySelector('h1')?.textContent === 'live-b' && document.querySelector('.heat li')",
+    );
+    browser.picture("topic");
+    for view in ["#/kafka", "#/config"] {
+        browser.eval(&format!("location.hash = '{view}'"));
+        browser.until(view, &format!("document.querySelector('nav a[aria-current]').hash === '{view}' && document.querySelector('td, pre.config').textContent"));
+    }
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_dark_where_the_system_is_and_fits_a_phone() {
+    let mock = Mock::start(&TOPICS);
+    let gateway = start(&mock, "", "");
+    gateway.ready().await;
+    load(&gateway).await;
+    let mut browser = open(&gateway, "");
+    browser.dark(false);
+    browser.until("the rows", "document.querySelector('tr[data-id=tiny]')");
+    let back = "getComputedStyle(document.body).backgroundColor";
+    let light = browser.eval(back);
+    browser.dark(true);
+    let dark = browser.until("the dark colours", &format!("{back} !== {light} && {back}"));
+    assert_ne!(light, dark);
+    browser.picture("dark");
+    click(&mut browser, ".theme");
+    assert_eq!(browser.eval(back), light, "the button outweighs the system");
+    click(&mut browser, ".theme");
+    assert_eq!(browser.eval(back), dark);
+    browser.eval("localStorage.removeItem('theme')");
+    browser.size(390, 800);
+    for view in ["#/", "#/client/tiny", "#/topic/live-b", "#/kafka", "#/tap", "#/config"] {
+        browser.eval(&format!("location.hash = '{view}'"));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let wide = browser.eval("document.documentElement.scrollWidth");
+        assert_eq!(wide, 390, "{view} is wider than the window");
+    }
+    browser.picture("phone");
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_asks_for_a_key_and_shows_the_tap() {
+    let mock = Mock::start(&TOPICS);
+    let gateway = start(&mock, &admin_key("ops"), "");
+    gateway.ready().await;
+    let mut browser = open(&gateway, "#/tap");
+    browser.until("the login", "document.querySelector('.login input')");
+    let enter = |browser: &mut Browser, key: &str| {
+        browser.eval(&format!("(() => {{ document.querySelector('.login input').value = '{key}'; document.querySelector('.login button').click(); }})()"));
+    };
+    enter(&mut browser, "guess");
+    browser.until("the refusal", "document.querySelector('.wrong').textContent === 'This is no admin key.'");
+    enter(&mut browser, &keys::fixed("ops").text);
+    browser.until("the tap", "document.querySelector('h1')?.textContent === 'Tap' && document.body.innerText.includes('Bodies are not shown')");
+    assert_eq!(browser.eval("document.cookie"), "", "no script sees the session");
+    assert_eq!(post(&gateway, "shop", "live-a", "12").await, 200);
+    let row = browser.until("the request", "document.querySelector('main tbody tr')?.innerText");
+    let row = row.as_str().expect("text");
+    assert!(
+        ["shop", "live-a", "200", "application/json", "10 B", "kafka-key"].iter().all(|words| row.contains(words)),
+        "{row}"
+    );
+    let out = "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Log out')";
+    browser.eval(&format!("{out}.click()"));
+    browser.until("the login after the log-out", "document.querySelector('.login input')");
+    // The browser itself notes each answer of 401.
+    let noted: Vec<_> =
+        browser.complaints().iter().filter(|text| !text.contains("401 (Unauthorized)")).cloned().collect();
+    assert!(noted.is_empty(), "{noted:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_comes_back_by_itself_after_a_restart() {
+    let mock = Mock::start(&TOPICS);
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let config = mock
+        .config("", "", "topics: { live-a: {} }\n")
+        .replace("admin: { listen: \"127.0.0.1:0\" }", &format!("admin: {{ listen: \"{free}\" }}"));
+    let mut gateway = Gateway::start(&config);
+    gateway.ready().await;
+    let mut browser = open(&gateway, "");
+    browser.until("the first reading", READY);
+    let uptime = "document.querySelector('.facts').textContent";
+    browser.until("some seconds", &format!("/up [4-9] s/.test({uptime})"));
+    gateway.kill();
+    browser.until("that nobody answers", "document.querySelector('.state').textContent.includes('reconnecting')");
+    let gateway = Gateway::start(&config);
+    browser.until("the new klamm", &format!("{READY} && /up [0-9] s/.test({uptime})"));
+    drop(gateway);
+}
