@@ -54,7 +54,7 @@ java_major() {
 
 # A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests;
 # strace to count system calls; systemd's check of units; HAProxy as a second reader of the same requests (where only
-# root's PATH may lead); Prometheus and promtool for the rules and dashboards.
+# root's PATH may lead); Prometheus and promtool for the rules and dashboards; Chromium to look at the live page.
 check_test() {
   local major
   major=$(java_major)
@@ -64,6 +64,7 @@ check_test() {
   need setpriv util-linux
   need strace strace
   need systemd-analyze systemd
+  need chromium chromium
   [[ -x /usr/sbin/haproxy ]] || need haproxy haproxy
   need promtool prometheus
 }

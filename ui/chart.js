@@ -70,7 +70,7 @@ export class Chart {
       return `${this.series.length > 1 ? `${name} ` : ""}${last == null ? "–" : this.show(last)} (${this.show(least)} to ${this.show(most)})`;
     });
     const said = parts.filter(Boolean).join(", ");
-    return said ? `Now ${said}, with the range of the last ${minutes === 1 ? "minute" : `${minutes} min`}.` : "No data in the last 10 min.";
+    return said ? `Now ${said} over the last ${minutes === 1 ? "minute" : `${minutes} min`}.` : "No data in the last 10 min.";
   }
 
   #fit() {
@@ -89,7 +89,7 @@ export class Chart {
     const options = {
       width: this.#width,
       height: HEIGHT,
-      padding: [8, 8, 0, 0],
+      padding: [8, 22, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
       scales: {

@@ -194,7 +194,7 @@ export function overview(feed, keep) {
       ack.set(format.took(total.p99, feed.hello.slowest), `p50 ${format.took(total.p50, feed.hello.slowest)}, last minute`);
       const used = ({ used, of }) => [format.percent(used / Math.max(of, 1)), `${format.bytes(used)} of ${format.bytes(of)}`];
       budget.set(...used(head.budget), head.budget.used / head.budget.of > 0.8 ? "warn" : "");
-      queue.set(head.queue.of === 0 ? "–" : used(head.queue)[0], `${format.count(head.queue_records)} records`, head.queue.used / head.queue.of > 0.8 ? "warn" : "");
+      queue.set(head.queue.of === 0 ? "–" : used(head.queue)[0], many(head.queue_records), head.queue.used / head.queue.of > 0.8 ? "warn" : "");
       if (head.spool) spool.set(format.count(head.spool.events), `events · ${format.bytes(head.spool.disk.used)} on disk · oldest ${format.span(head.spool.oldest)}`, head.spool.events > 0 ? "warn" : "");
       else spool.set("off", "no spool.dir");
       brokers.set(head.kafka_up ? `${head.brokers.up} of ${head.brokers.known}` : "none", head.kafka_up ? "connected" : "Kafka does not answer", head.kafka_up ? "" : "bad");

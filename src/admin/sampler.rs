@@ -18,7 +18,6 @@ use crate::event::{ClientId, TopicName};
 use crate::ingest::Gateway;
 use crate::stages::produce::statistics::{Board, Topics};
 use crate::telemetry::histogram::SECONDS;
-use crate::telemetry::registry::ANONYMOUS;
 use crate::telemetry::{BrokerStats, Pair, ProducerStats, Window};
 
 mod curve;
@@ -327,10 +326,6 @@ impl State {
         let Sources { gateway, board, .. } = sources;
         let tick = self.tick;
         for pair in gateway.metrics.pairs() {
-            // The pair of those who show no key is always there.
-            if pair.client().as_str() == ANONYMOUS && pair.trail().version() == 0 {
-                continue;
-            }
             let key = (pair.client().clone(), pair.topic().clone());
             self.tracks.entry(key).or_insert_with(|| Track::new(Arc::clone(&pair))).read(&pair, tick);
         }
@@ -346,7 +341,7 @@ impl State {
         for client in rules.clients.keys() {
             clients.entry(client).or_default();
         }
-        for ((client, topic), track) in &self.tracks {
+        for ((client, topic), track) in self.tracks.iter().filter(|(_, track)| track.is_told()) {
             clients.entry(client).or_default().add(track);
             topics.entry(topic).or_default().add(track);
         }

@@ -65,7 +65,7 @@ impl Sampler {
 
     fn client(&self, state: &State, id: &str, version: &mut Option<u64>) -> Value {
         let tracks: Vec<_> = state.tracks.iter().filter(|((client, _), _)| client.as_str() == id).collect();
-        let topics = tracks.iter().map(|((_, topic), track)| {
+        let topics = tracks.iter().filter(|(_, track)| track.is_told()).map(|((_, topic), track)| {
             let mut flow = Flow::default();
             flow.add(track);
             flow.row(topic.as_str())
@@ -111,7 +111,7 @@ impl Sampler {
     }
 
     fn topic(&self, state: &State, id: &str) -> Value {
-        let tracks = state.tracks.iter().filter(|((_, topic), _)| topic.as_str() == id);
+        let tracks = state.tracks.iter().filter(|((_, topic), track)| topic.as_str() == id && track.is_told());
         let clients = tracks.map(|((client, _), track)| {
             let mut flow = Flow::default();
             flow.add(track);

@@ -56,6 +56,13 @@ impl Track {
         }
     }
 
+    /// Whether it has a row: klamm's own names (`_unknown`, `_other`) have none while nothing is counted there.
+    pub(super) fn is_told(&self) -> bool {
+        let now = &self.last;
+        !self.pair.topic().as_str().starts_with('_')
+            || now.received + now.recovered + now.results.iter().sum::<u64>() > 0
+    }
+
     /// Over the last [`RATE`] seconds; over less for a pair that is younger.
     pub(super) fn rates(&self) -> Rates {
         let (Some(old), Some(new)) = (self.counts.front(), self.counts.back()) else { return Rates::default() };
