@@ -143,6 +143,7 @@ export class Table {
     if (typeof raw === "number" && Number.isFinite(raw)) cell.dataset.v = raw;
     if (shown.said[place] === words) return;
     shown.said[place] = words;
+    if (column.wide) cell.title = words;
     if (place === 0 && this.link && typeof value === "string") fill(cell, h("a", { href: this.link(row) }, value));
     else if (typeof value === "string") cell.textContent = value;
     else fill(cell, value);

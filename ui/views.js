@@ -63,7 +63,10 @@ function clientTable(feed, keep, options = {}) {
     {
       key: "held", title: "In flight", hint: "bytes that wait for Kafka, and their part of the client's fair share",
       value: (row) => row.held,
-      cell: (row) => (row.held === 0 ? "0" : `${format.bytes(row.held)} (${format.percent(row.held / (row.share || Infinity))})`),
+      cell: (row) => {
+        const part = row.held / (row.share || Infinity);
+        return part < 0.01 ? format.bytes(row.held) : `${format.bytes(row.held)} (${format.percent(part)})`;
+      },
     },
     { key: "seen", title: "Last seen", value: (row) => row.seen ?? 0, cell: (row) => format.ago(row.seen, feed.at / 1000) },
     c.events, c.bytes, c.refused, c.codes,

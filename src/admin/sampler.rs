@@ -185,7 +185,7 @@ impl Sampler {
         Arc::new(Self { sources, born: now(), state: Mutex::new(state), frames })
     }
 
-    /// Reads every [`PERIOD`]. Runs as a task; may be cancelled at any time.
+    /// Reads once a second. Runs as a task; may be cancelled at any time.
     pub async fn run(self: Arc<Self>) {
         let mut clock = tokio::time::interval(PERIOD);
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);

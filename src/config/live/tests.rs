@@ -56,7 +56,10 @@ fn a_reload_puts_what_is_live_into_force_and_tells_subscribers() {
     assert!(news.has_changed().unwrap() && news.borrow_and_update().topics.contains_key("orders"));
     let status = live.status();
     assert_eq!((status.generation, status.last_reload_ok, status.last_reload_at), (2, true, Some(NOW)));
-    assert_eq!(live.reload(NOW).unwrap(), Change::default());
+    assert_eq!((status.changed_at, status.changed), (Some(NOW), change.changed));
+    let later = NOW + Duration::from_secs(60);
+    assert_eq!(live.reload(later).unwrap(), Change::default());
+    assert_eq!((live.status().changed_at, live.status().last_reload_at), (Some(NOW), Some(later)));
     assert_eq!((live.status().generation, news.has_changed().unwrap()), (2, false));
 }
 
