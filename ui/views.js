@@ -140,6 +140,7 @@ export function worries(feed) {
   if (total.rq > 0 && total.rf / total.rq > 0.05) say("warn", `${format.percent(total.rf / total.rq)} of the requests are refused`, "#/?cs=-rf");
   if (!head.reload.ok) say("warn", "the last reload failed, the config before is in use", "#/config");
   if (head.unsafe) say("warn", "unsafe: acknowledged events may be lost or doubled", "#/config");
+  if (busy(head.history) > 0.98) say("warn", "the memory for history is full: some clients have no curves and no last requests (admin.history)");
   const throttled = feed.kafka.some((producer) => producer.brokers.some((broker) => broker.throttle.avg > 0));
   if (throttled) say("warn", "a broker holds klamm back by its quotas", "#/kafka");
   return list;

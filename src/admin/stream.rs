@@ -142,18 +142,25 @@ impl Viewer {
                 return None;
             }
             match frame {
-                Ok(Ok(frame)) => {
-                    self.common.waiting.push_back(frame);
+                Ok(received) => {
+                    self.common.waiting.push_back(on_time(received)?);
                     self.turn_page();
                 }
-                Ok(Err(broadcast::error::RecvError::Lagged(frames))) => {
-                    debug!(frames, "a viewer of the live page is too slow, and is cut");
-                    return None;
-                }
-                Ok(Err(broadcast::error::RecvError::Closed)) => return None,
                 Err(_) => self.common.waiting.push_back(Bytes::from_static(b":\n\n")),
             }
         }
+    }
+}
+
+/// The frame that was received; `None` cuts a viewer that has fallen behind.
+fn on_time(received: Result<Bytes, broadcast::error::RecvError>) -> Option<Bytes> {
+    match received {
+        Ok(frame) => Some(frame),
+        Err(broadcast::error::RecvError::Lagged(frames)) => {
+            debug!(frames, "a viewer of the live page is too slow, and is cut");
+            None
+        }
+        Err(broadcast::error::RecvError::Closed) => None,
     }
 }
 
@@ -248,6 +255,19 @@ fn events(stream: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_viewer_that_falls_behind_is_cut() {
+        let (sender, mut frames) = broadcast::channel(2);
+        for n in 0..2 {
+            sender.send(Bytes::from(vec![n])).unwrap();
+        }
+        assert_eq!(on_time(frames.recv().await), Some(Bytes::from_static(&[0])));
+        for n in 2..5 {
+            sender.send(Bytes::from(vec![n])).unwrap();
+        }
+        assert_eq!(on_time(frames.recv().await), None);
+    }
 
     #[test]
     fn a_seat_is_free_again_when_its_viewer_leaves() {
