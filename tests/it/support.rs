@@ -20,6 +20,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scratch;
 pub(crate) mod steady;
+#[cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "who hangs by a failpoint is watched"))]
 pub(crate) mod supervisor;
 
 use std::thread;
