@@ -3,7 +3,9 @@
 //! Each is started under `setpriv --pdeathsig KILL`, by one thread that lives as long as the process: the kernel sends
 //! that signal when the starting *thread* ends, and a test's own thread ends with the test.
 
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus};
+#[cfg(feature = "ui")]
+use std::process;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,7 +53,8 @@ impl Process {
     }
 
     /// Its stdin and stdout, where the command made them pipes; once.
-    pub(crate) fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+    #[cfg(feature = "ui")]
+    pub(crate) fn pipes(&mut self) -> (process::ChildStdin, process::ChildStdout) {
         let pipes = self.child.stdin.take().zip(self.child.stdout.take());
         pipes.expect("the command asked for pipes, and nobody took them")
     }
