@@ -31,7 +31,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash rolling dashboards lint kafka uplot demo-real setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards lint kafka uplot demo-real setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -92,6 +92,12 @@ crash: $(UPLOT_STAMP) ## nothing acknowledged is lost by SIGKILL: a life after t
 	cargo build $(BUILD_FLAGS) --release --workspace --bins
 	KLAMM_BINARY=target/release/klamm $(if $(N),KLAMM_CRASH_LIVES=$(N)) \
 	  cargo test $(BUILD_FLAGS) --test it chaos::crash_loop -- --exact --ignored --nocapture
+
+outage: $(UPLOT_STAMP) ## all brokers away under load (SECONDS=60), second by second, with a spool and without: target/outage.svg
+	@scripts/setup.sh build test
+	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
+	$(if $(SECONDS),KLAMM_OUTAGE_SECONDS=$(SECONDS)) \
+	  cargo test $(BUILD_FLAGS) --test it spooling::drawn -- --ignored --nocapture
 
 rolling: $(UPLOT_STAMP) ## three klamm behind HAProxy, replaced one by one under load, three rounds, and an outage of 30 s
 	@scripts/setup.sh build test

@@ -1,5 +1,6 @@
 //! The spool in the path of an event: what is answered 202 is on disk, and comes into Kafka, once or with the same id.
 
+mod drawn;
 mod faults;
 mod letters;
 mod outages;
