@@ -373,7 +373,7 @@ impl Store {
         (!entries.is_empty()).then_some(Wave { client, topic, entries, parked: lane == super::index::PARKED })
     }
 
-    /// How many events an entry has that cannot be read, from what is around it.
+    /// How many events an entry has that cannot be read, at most, from what is around it.
     fn events_of(&self, taken: &Taken) -> u32 {
         if let Some(left) = &taken.left {
             return left.len() as u32;
@@ -386,7 +386,8 @@ impl Store {
         let Some((header, synced)) = known else { return 0 };
         let Ok(scanned) = scan::records(&*taken.file, &header, Some((synced, true)), |_, _, _| {}) else { return 1 };
         let gap = scanned.gaps.iter().find(|gap| gap.records.contains(&taken.slot.ordinal));
-        gap.map_or(1, |gap| gap.events / (gap.records.len() as u32).max(1))
+        // Each of the others in the gap has one at least.
+        gap.map_or(1, |gap| (gap.events + 1).saturating_sub(gap.records.len() as u32).max(1))
     }
 }
 

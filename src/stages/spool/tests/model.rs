@@ -526,6 +526,26 @@ fn whatever_was_acknowledged_survives_any_schedule() {
     }
 }
 
+/// Found by a million schedules: two unreadable records side by side, of which only one was looked for.
+#[test]
+fn what_an_unreadable_entry_beside_another_had_is_not_counted_too_low() {
+    let append = |stream, events, size| Step::Append { stream, events, size };
+    let steps = vec![
+        append(2, 2, 178),
+        Step::Commit,
+        Step::CrashIn { calls: 2, percent: 0 },
+        append(0, 2, 206),
+        append(0, 1, 163),
+        append(2, 3, 24),
+        Step::Commit,
+        Step::Flip,
+        Step::Next { bytes: 661 },
+        Step::Done,
+        Step::Tidy,
+    ];
+    keeps(&Schedule { start: 8_743_208_952_111_356_490, sector: 512, steps }, None).unwrap();
+}
+
 /// After how many schedules the model finds the bug.
 fn found_after(planted: Planted) -> u32 {
     let mut runner = TestRunner::new(Config { max_shrink_iters: 0, ..config(2_000, 7) });
