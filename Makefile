@@ -25,7 +25,6 @@ UPLOT_PIN     := ui/uplot.sha256
 UPLOT_PACKAGE := $(shell awk '{ print $$2 }' $(UPLOT_PIN))
 UPLOT_HOME    := .cache/uplot
 UPLOT_STAMP   := $(UPLOT_HOME)/$(UPLOT_PACKAGE).stamp
-NPM_REGISTRY  ?= https://registry.npmjs.org
 
 HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
@@ -125,7 +124,7 @@ kafka: ## fetch the jars of the Kafka that the tests start
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP)
 
 demo-real: $(UPLOT_STAMP) ## real GitHub webhook payloads through `klamm serve` into a real Kafka, and back
-	@scripts/setup.sh build test demo
+	@scripts/setup.sh build test npm
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP) $(HOOKS_INDEX)
 	KLAMM_DEMO_PAYLOADS='$(CURDIR)/$(HOOKS_INDEX)' \
 	  cargo test $(BUILD_FLAGS) --test it demo_real -- --ignored --nocapture --test-threads 1
@@ -138,14 +137,11 @@ $(KAFKA_STAMP): $(KAFKA_POM)
 	   -DoutputDirectory='$(CURDIR)/$(KAFKA_HOME)/part' -DincludeScope=runtime
 	@mv $(KAFKA_HOME)/part $(KAFKA_HOME)/libs && touch $@
 
-# By npm where there is one, for it knows the registry of this machine; else by curl.
 $(UPLOT_STAMP): $(UPLOT_PIN)
-	@scripts/setup.sh build
+	@scripts/setup.sh build npm
 	@echo 'uplot: fetching $(UPLOT_PACKAGE)'
 	@rm -rf $(UPLOT_HOME) && mkdir -p $(UPLOT_HOME)
-	@cd $(UPLOT_HOME) && if command -v npm >/dev/null; \
-	 then npm pack --silent $(subst -,@,$(UPLOT_PACKAGE:.tgz=)) >/dev/null; \
-	 else curl -fsSLO '$(NPM_REGISTRY)/uplot/-/$(UPLOT_PACKAGE)'; fi
+	@cd $(UPLOT_HOME) && npm pack --silent $(subst -,@,$(UPLOT_PACKAGE:.tgz=)) >/dev/null
 	@cd $(UPLOT_HOME) && sha256sum --quiet -c '$(CURDIR)/$(UPLOT_PIN)' && tar xzf $(UPLOT_PACKAGE)
 	@touch $@
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what the named parts of the build need; installs missing Debian packages where it may, else says which.
 #
-#   scripts/setup.sh [build] [lint] [test] [demo] [callgrind]
+#   scripts/setup.sh [build] [lint] [test] [npm] [callgrind]
 #
 # Exit 0: everything is there. Exit 1: something is missing that it cannot or may not install; it says what.
 # It never installs a Rust toolchain and never changes anything when nothing is missing.
@@ -80,7 +80,7 @@ java_package() {
   echo default-jre-headless
 }
 
-check_demo() { need npm npm; }
+check_npm() { need npm npm; }
 
 check_callgrind() { need valgrind valgrind; }
 
@@ -90,8 +90,8 @@ check() {
   local part
   for part in "$@"; do
     case $part in
-      build | lint | test | demo | callgrind) "check_$part" ;;
-      *) echo "setup: unknown part '$part' (build, lint, test, demo, callgrind)" >&2; exit 1 ;;
+      build | lint | test | npm | callgrind) "check_$part" ;;
+      *) echo "setup: unknown part '$part' (build, lint, test, npm, callgrind)" >&2; exit 1 ;;
     esac
   done
 }
