@@ -28,8 +28,8 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// HAProxy drops a request that waits behind another one when its client ends the stream: it is given this long.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// A gateway that `shop` may write through, as much as it likes.
-fn serve() -> Gateway {
+/// A gateway through which `shop` may write to `topics`, as much as it likes.
+pub(crate) fn serve(topics: &str) -> Gateway {
     let (bootstrap, sha256) = (Kafka::shared().bootstrap(), keys::fixed("shop").sha256);
     Gateway::start(&format!(
         r#"
@@ -38,8 +38,8 @@ admin: {{ listen: "127.0.0.1:0" }}
 shutdown: {{ lame_duck: 0s }}
 kafka: {{ default: {{ bootstrap: ["{bootstrap}"], linger: 0ms }} }}
 defaults: {{ limits: {{ requests: off, events: off, bytes: off }} }}
-clients: {{ shop: {{ keys: [{{ label: test, sha256: "{sha256}" }}], topics: ["smuggling-*"] }} }}
-topics: {{ "smuggling-*": {{}} }}
+clients: {{ shop: {{ keys: [{{ label: test, sha256: "{sha256}" }}], topics: ["{topics}"] }} }}
+topics: {{ "{topics}": {{}} }}
 "#
     ))
 }
@@ -286,7 +286,7 @@ async fn no_shape_of_a_request_is_read_as_two_and_haproxy_counts_the_same() {
     for topic in [DIRECT, PROXIED] {
         Kafka::shared().create_topic(topic, 1, &[]);
     }
-    let gateway = serve();
+    let gateway = serve("smuggling-*");
     gateway.ready().await;
     let shapes = all();
     assert!(shapes.len() > 250, "{}", shapes.len());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use crate::support::gateway::Gateway;
+use crate::smuggling::serve;
 use crate::support::kafka::Kafka;
 use crate::support::load::{check_counts, settled};
 use crate::support::{keys, soon};
@@ -16,21 +16,6 @@ use crate::support::{keys, soon};
 const TOPIC: &str = "early";
 /// Side by side.
 const SENDERS: usize = 8;
-
-fn serve() -> Gateway {
-    let (bootstrap, sha256) = (Kafka::shared().bootstrap(), keys::fixed("shop").sha256);
-    Gateway::start(&format!(
-        r#"
-ingest: {{ listen: "127.0.0.1:0", peer_rate: off }}
-admin: {{ listen: "127.0.0.1:0" }}
-shutdown: {{ lame_duck: 0s }}
-kafka: {{ default: {{ bootstrap: ["{bootstrap}"], linger: 0ms }} }}
-defaults: {{ limits: {{ requests: off, events: off, bytes: off }} }}
-clients: {{ shop: {{ keys: [{{ label: test, sha256: "{sha256}" }}], topics: [{TOPIC}] }} }}
-topics: {{ {TOPIC}: {{}} }}
-"#
-    ))
-}
 
 /// A request of about 300 bytes for the event `id`, in one piece or in two chunks; and where its head ends.
 fn request(id: &str, chunked: bool) -> (Vec<u8>, usize) {
@@ -72,7 +57,7 @@ fn reset(address: &str, bytes: &[u8]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_ends_at_any_byte_of_a_request_leaves_it_whole_or_nothing() {
     Kafka::shared().create_topic(TOPIC, 2, &[]);
-    let gateway = serve();
+    let gateway = serve(TOPIC);
     gateway.ready().await;
     let cuts = [false, true].into_iter().flat_map(|chunked| {
         let (example, head) = request("0000-000", chunked);
