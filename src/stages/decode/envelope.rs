@@ -36,7 +36,7 @@ pub(super) fn decode_json(batch: &mut Batch, caps: &Caps) -> Result<(), Reject> 
 /// One record a line. A line that is no JSON is a row.
 pub(super) fn decode_ndjson(batch: &mut Batch, caps: &Caps) -> Result<(), Reject> {
     let body = batch.body().clone();
-    batch.events.reserve(ndjson::at_most(&body, caps));
+    batch.events.reserve(ndjson::about(&body, caps));
     let mut records = Records::new(batch, caps);
     ndjson::each(&body, caps, &mut |start, line| records.add(start, fault::line_of(line, start, fault::NESTING)))
 }

@@ -258,11 +258,11 @@ impl<'a> Tally<'a> {
         Self { ledger, of: None, events: 0, acked: 0 }
     }
 
-    /// Counts one report.
-    pub fn count(&mut self, topic: &str, partition: i32, acked: bool) {
+    /// Counts one report, of `topic`.
+    pub fn count<'t>(&mut self, topic: impl FnOnce() -> &'t str, partition: i32, acked: bool) {
         if !matches!(&self.of, Some((of, _)) if *of == partition) {
             self.tell();
-            self.of = Some((partition, self.ledger.queue(topic, partition)));
+            self.of = Some((partition, self.ledger.queue(topic(), partition)));
         }
         self.events += 1;
         self.acked += usize::from(acked);

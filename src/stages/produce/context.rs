@@ -187,7 +187,7 @@ impl Delivered for Context {
         // Before the table of flights is locked: a report of a failure is told and logged.
         let mut tally = Tally::over(&self.ledger);
         for report in reports {
-            tally.count(report.topic(), report.partition(), report.error().is_none());
+            tally.count(|| report.topic(), report.partition(), report.error().is_none());
             let Some(fate) = self.fate(&report) else { continue };
             let run = Run::of(report.place() as usize, fate);
             let goes_on = |(token, last): &mut (usize, Run)| *token == report.token() && last.join(&run);
