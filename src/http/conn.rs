@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -25,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::activity::{Activity, Unread};
 use self::bodies::{Answer, Framing, Tracked};
+use self::dozing::Dozing;
 use self::line::{Line, Protocols};
 use self::timed::Timed;
 use super::front::Front;
@@ -35,6 +34,7 @@ use crate::stages::auth::Peer;
 
 mod activity;
 mod bodies;
+mod dozing;
 mod line;
 mod timed;
 
@@ -68,6 +68,8 @@ pub(super) struct Shared {
 pub(super) fn protocols(live: Live) -> Protocols {
     let mut h1 = http1::Builder::new();
     h1.header_read_timeout(None).max_headers(H1_HEADERS);
+    // Answers are short: one copy costs less than a second piece of memory for the kernel to look at.
+    h1.writev(false);
     // Else a client that sends its body and closes takes the handler with it, before it has seen the whole body.
     h1.half_close(true);
     let mut h2 = http2::Builder::new(TokioExecutor::new());
@@ -105,12 +107,10 @@ where
     });
     let mut line = Line::new(Timed::new(io, Arc::clone(&activity)));
 
-    // Polled only when it has something to say: the connection is woken for every request, for these hardly ever.
-    let mut rare = FuturesUnordered::new();
     let tick = shared.timeouts.tick();
     let mut alarm = Instant::now() + tick;
     let mut phase = *stop.borrow_and_update();
-    rare.push(next_rare(Arc::clone(&activity), stop, phase, alarm, None));
+    let mut rare = Dozing::new(next_rare(Arc::clone(&activity), stop, phase, alarm, None));
     let mut leaving = false;
     loop {
         let h2 = activity.is_h2();
@@ -128,7 +128,7 @@ where
                 }
                 return;
             }
-            Some(woken) = rare.next() => woken,
+            woken = poll_fn(|cx| rare.poll(cx)) => woken,
         };
         match what {
             Rare::Alarm => {
@@ -154,7 +154,7 @@ where
             }
             Rare::Discarded => discarding = None,
         }
-        rare.push(next_rare(Arc::clone(&activity), stop, phase, alarm, discarding));
+        rare.set(next_rare(Arc::clone(&activity), stop, phase, alarm, discarding));
     }
 }
 
