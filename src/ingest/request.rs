@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::config::Format;
 use crate::reject::Reject;
 use crate::stages::decode::{Coding, Media, Single};
 use crate::stages::validate::OnInvalid;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The wishes of one request.
 #[derive(Debug)]
@@ -93,7 +96,7 @@ const MAX_KEY: usize = 255;
 
 /// A structured-field string (RFC 8941), or the bare text that most clients send (draft-ietf-httpapi-idempotency-key).
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Reject> {
-    let mut fields = headers.get_all("idempotency-key").iter();
+    let mut fields = headers.get_all(IDEMPOTENCY_KEY).iter();
     let bad = |detail: &str| Err(Reject::BadHeader { name: "Idempotency-Key".into(), detail: detail.to_owned() });
     let value = match (fields.next(), fields.next()) {
         (None, _) => return Ok(None),
@@ -118,7 +121,7 @@ impl Prefer {
     fn of(headers: &HeaderMap) -> Result<Self, Reject> {
         let bad = |detail: &str| Reject::BadHeader { name: "Prefer".into(), detail: detail.to_owned() };
         let mut prefer = Self::default();
-        for value in headers.get_all("prefer") {
+        for value in headers.get_all(PREFER) {
             let value = value.to_str().map_err(|_| bad("not ASCII"))?;
             for preference in value.split([',', ';']) {
                 let preference = preference.trim();
