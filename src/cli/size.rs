@@ -110,7 +110,7 @@ pub(super) struct Size {
     #[arg(long, value_name = "TIME", default_value = "1d")]
     retention: Span,
 
-    /// As one JSON document
+    /// As one JSON document, in bytes and milliseconds
     #[arg(long)]
     json: bool,
 }
