@@ -24,6 +24,13 @@ fn me() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
+/// What `/etc/passwd` calls it.
+fn name_of(uid: u32) -> Option<String> {
+    let users = fs::read_to_string("/etc/passwd").expect("users");
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    users.lines().map(fields).find(|user| user[2] == uid.to_string()).map(|user| user[0].clone())
+}
+
 fn post(address: &str, headers: &[(&str, &str)]) -> Answer {
     let mut socket = Socket::connect(address);
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -82,7 +89,8 @@ async fn the_kernel_says_whose_a_connection_to_a_unix_socket_is() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
     let listen = format!("unix:{}", dir.path().join("klamm.sock").display());
-    let clients = format!("  app: {{ unix: {{ uid: {} }}, topics: [orders] }}\n", me());
+    let name = name_of(me()).map_or_else(|| format!("uid: {}", me()), |name| format!("user: {name}"));
+    let clients = format!("  app: {{ unix: {{ {name} }}, topics: [orders] }}\n");
     let gateway = Gateway::start(&config(&mock, &listen, &clients));
     gateway.ready().await;
     assert_eq!(code(&post(gateway.ingest(), &[])), (200, None));

@@ -37,7 +37,10 @@ fn micros() -> u64 {
 #[tokio::test]
 async fn start_reload_and_stop_are_told_and_the_passed_sockets_are_served() {
     let mock = Mock::start(&["unit-told"]);
-    let mut klamm = Supervisor::start(&config(mock.bootstrap(), "lame_duck: 2s, flush: 5s"), None, &[]);
+    let yaml = config(mock.bootstrap(), "lame_duck: 2s, flush: 5s");
+    // The signs of life of another process are asked for, not klamm's.
+    let other = [("WATCHDOG_USEC", "300000".to_owned()), ("WATCHDOG_PID", "1".to_owned())];
+    let mut klamm = Supervisor::start(&yaml, None, &other);
     let ready = klamm.heard().iter().position(|heard| heard.text == "READY=1\nSTATUS=serving");
     assert_eq!(ready, Some(0), "{:?}", klamm.heard());
     let admin = Client::new(&klamm.admin());
@@ -56,12 +59,19 @@ async fn start_reload_and_stop_are_told_and_the_passed_sockets_are_served() {
     assert_eq!(klamm.hear(seen, "READY=1"), "READY=1\nSTATUS=reloaded");
 
     let seen = klamm.heard().len();
+    klamm.rewrite(&format!("{yaml}nonsense: 1\n"));
+    klamm.signal(Signal::HUP);
+    let failed = "READY=1\nSTATUS=the last reload failed; the config before it is in use";
+    assert_eq!(klamm.hear(seen, "READY=1"), failed);
+    assert_eq!(Client::new(&klamm.ingest()).get("/v1/topics", &[]).await.status, 401);
+
+    let seen = klamm.heard().len();
     // While somebody is connected the lame duck has its time.
     let _connected = Socket::connect(&klamm.ingest());
     assert!(klamm.stop().success(), "{}", klamm.log());
     assert!(klamm.hear(seen, "STOPPING=1").starts_with("STOPPING=1\n"));
     assert_eq!(klamm.hear(seen, "still served"), "STATUS=stopping: requests are still served");
-    assert!(!klamm.heard().iter().any(|heard| heard.text.contains("WATCHDOG")), "nobody asked for it");
+    assert!(!klamm.heard().iter().any(|heard| heard.text.contains("WATCHDOG")), "nobody asked klamm for it");
 }
 
 /// Nobody is to wait for a Kafka that is away for longer than that; `klamm` serves from the first second on.
