@@ -17,6 +17,7 @@ mod dev;
 pub mod keys;
 mod probe;
 mod serve;
+mod size;
 mod spool;
 mod version;
 
@@ -36,6 +37,7 @@ Examples:
   klamm keys new --client shop              a key for a client, and the lines for the file
   klamm check --config klamm.yaml           all faults at once, without Kafka
   klamm probe --ready                       whether the one on this machine can serve
+  klamm size --events 1000000/s             how many of them, partitions and brokers that takes
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 75 a spool is not empty yet, 78 faulty configuration.";
 
@@ -47,6 +49,7 @@ enum Command {
     Config(config::Config),
     Keys(keys::Keys),
     Probe(probe::Probe),
+    Size(size::Size),
     Spool(spool::Spool),
     Version(version::Version),
     Completions(completions::Completions),
@@ -101,6 +104,7 @@ impl Command {
             Command::Config(config) => config.run(out),
             Command::Keys(keys) => keys.run(out),
             Command::Probe(probe) => probe.run(out),
+            Command::Size(size) => size.run(out),
             Command::Spool(spool) => spool.run(out),
             Command::Version(version) => version.run(out),
             Command::Completions(completions) => completions.run(out),

@@ -93,7 +93,7 @@ fn wrong_usage_is_2_and_help_names_every_command() {
     }
     let help = run(&["--help"]);
     assert!(help.status.success());
-    for command in ["serve", "dev", "check", "config", "keys", "version", "completions"] {
+    for command in ["serve", "dev", "check", "config", "keys", "probe", "size", "spool", "version", "completions"] {
         assert!(out(&help).contains(&format!("\n  {command} ")), "{command}: {}", out(&help));
         assert!(run(&[command, "--help"]).status.success(), "{command}");
     }
@@ -104,6 +104,57 @@ fn a_key_is_hashed_as_the_config_wants_it() {
     let hash = run_with(&["keys", "hash"], "test-key-of-shop\n");
     assert_eq!(out(&hash).trim_end(), keys::fixed("shop").sha256, "{}", err(&hash));
     assert_eq!(run_with(&["keys", "hash"], "\n").status.code(), Some(1));
+}
+
+#[test]
+fn a_size_tells_every_assumption_with_its_source_and_counts_up_to_what_anybody_has() {
+    let page = run(&["size", "--events", "100000000/s", "--event", "200B", "--retention", "90m"]);
+    assert!(page.status.success(), "{}", err(&page));
+    let json = run(&["size", "--events", "100000000/s", "--event", "200B", "--retention", "90m", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let assumed = json["assumed"].as_object().expect("an object");
+    let help = run(&["size", "--help"]);
+    let flags: Vec<_> = out(&help).lines().filter_map(|line| line.trim().strip_prefix("--")).collect();
+    let flags: Vec<_> = flags.iter().filter_map(|line| line.split(' ').next()).filter(|flag| *flag != "json").collect();
+    assert!(flags.len() == 20 && flags.iter().all(|flag| assumed.contains_key(*flag)), "{flags:?}");
+    for (flag, row) in assumed {
+        let field = |name: &str| row[name].as_str().expect("text");
+        assert!(["value", "meaning", "source"].iter().all(|name| !field(name).is_empty()), "{flag}: {row}");
+        let line = out(&page).lines().find(|line| line.contains(&format!("--{flag} {} ", field("value"))));
+        let line = line.unwrap_or_else(|| panic!("{flag}: {}", out(&page)));
+        assert!(line.contains(field("meaning")) && line.ends_with(&format!("({})", field("source"))), "{line}");
+        assert_eq!(field("source") == "given", ["events", "retention"].contains(&flag.as_str()), "{flag}");
+    }
+    assert_eq!((&json["plan"]["partitions"], &assumed["retention"]["value"]), (&10_000.into(), &"90m".into()));
+    for events in ["1/m", "10000/s", "1000000000000/s"] {
+        assert!(run(&["size", "--events", events]).status.success(), "{events}");
+    }
+    assert!(
+        out(&run(&["size", "--events", "1000/s", "--outage", "0s"])).lines().all(|line| !line.starts_with("  spool"))
+    );
+}
+
+#[test]
+fn a_size_of_what_is_no_assumption_is_2_and_says_what_would_be() {
+    for (line, words) in [
+        (&[][..], "--events <RATE>"),
+        (&["--events", "0/s"], "`0/s` is not a rate of events such as 5000/s"),
+        (&["--events", "1000"], "`1000` is not a rate of events"),
+        (&["--events", "5MB/s"], "`5MB/s` is not a rate of events"),
+        (&["--events", "2000000000000/s"], "is above 1000000000000/s"),
+        (&["--events", "1/s", "--event", "0B"], "an event has 1B to 100MiB"),
+        (&["--events", "1/s", "--event", "1GiB"], "an event has 1B to 100MiB"),
+        (&["--events", "1/s", "--event", "big"], "`big` is not a size such as 512B"),
+        (&["--events", "1/s", "--cores", "0"], "0 is not in 1..=1000000"),
+        (&["--events", "1/s", "--busy", "0%"], "`0%` is not a share from 1% to 100%"),
+        (&["--events", "1/s", "--outage", "long"], "`long` is not a time such as"),
+        (&["--events", "1/s", "--disk-write", "0MB/s"], "`0MB/s` is not bytes a second such as 125MB/s"),
+        (&["--events", "1/s", "--broker-write", "50MB"], "`50MB` is not bytes a second"),
+    ] {
+        let output = run(&[&["size"][..], line].concat());
+        assert_eq!((output.status.code(), out(&output)), (Some(2), ""), "{line:?}");
+        assert!(err(&output).contains(words), "{line:?}: {}", err(&output));
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod errors;
 mod openapi;
 mod pages;
+mod sizing;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

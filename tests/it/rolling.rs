@@ -31,14 +31,16 @@ struct Form {
     rounds: usize,
     /// In a second, of all connections together.
     requests: u32,
+    /// The least of them that were answered in a second; a debug build on a busy machine is held to none.
+    least: f64,
     outage: Duration,
 }
 
 fn form() -> Form {
     if std::env::var("KLAMM_ROLLING").is_ok_and(|form| form == "long") {
-        Form { rounds: 3, requests: 600, outage: Duration::from_secs(30) }
+        Form { rounds: 3, requests: 600, least: 500.0, outage: Duration::from_secs(30) }
     } else {
-        Form { rounds: 1, requests: 200, outage: Duration::from_secs(4) }
+        Form { rounds: 1, requests: 200, least: 0.0, outage: Duration::from_secs(4) }
     }
 }
 
@@ -92,6 +94,8 @@ impl Tier {
         let admin = self.admins[at].clone();
         let (mut tier, code) = tokio::task::spawn_blocking(move || {
             let code = self.running[at].terminate();
+            // Another is not there at once.
+            std::thread::sleep(2 * INTER);
             self.running[at] = Gateway::start(&self.configs[at]);
             (self, code)
         })
@@ -134,9 +138,9 @@ fn recommended() -> String {
     let (block, _) = rest.split_once("```").expect("its end");
     let block: String =
         block.lines().filter(|line| !line.trim().starts_with("server ")).map(|l| format!("{l}\n")).collect();
-    assert!(
-        block.contains("inter 1s ") && block.contains("  retries 1\n") && block.contains("retry-on conn-failure 503")
-    );
+    for line in ["inter 1s ", "  retries 1\n", "  retry-on conn-failure 503\n", "uri /readyz "] {
+        assert!(block.contains(line), "{line}");
+    }
     block.replace("inter 1s ", &format!("inter {}ms ", INTER.as_millis()))
 }
 
@@ -149,10 +153,19 @@ fn without_retries() -> String {
     bare
 }
 
-fn load(tier: &Tier, topic: &'static str, form: &Form) -> Steady {
-    let pace = Duration::from_secs(1) * u32::try_from(CONNECTIONS).expect("few") / form.requests;
-    let shape = Shape { client: "shop", topic, connections: CONNECTIONS, pace, batch: 20 };
+fn load(tier: &Tier, topic: &'static str, form: &Form, connections: usize) -> Steady {
+    let pace = Duration::from_secs(1) * u32::try_from(connections).expect("few") / form.requests;
+    let shape = Shape { client: "shop", topic, connections, pace, batch: 20 };
     Steady::start(tier.address(), &[shape])
+}
+
+/// Every request was answered with this status alone, over connections that stayed, often enough.
+fn held(report: &Report, status: &str, form: &Form, connections: usize) {
+    let line = report.line();
+    assert_eq!(report.failed, Vec::<String>::new(), "{line}");
+    assert_eq!(report.answers.keys().collect::<Vec<_>>(), [status], "{line}");
+    assert_eq!(report.connects, connections, "{line}");
+    assert!(report.answered().1 >= form.least, "{line}");
 }
 
 /// What was acknowledged and is not in Kafka.
@@ -165,7 +178,7 @@ async fn replaced(topic: &'static str, settings: &str) {
     let (kafka, form) = (Kafka::shared(), form());
     kafka.create_topic(topic, 3, &[]);
     let mut tier = Tier::start(kafka, topic, ("10s", ""), settings).await;
-    let load = load(&tier, topic, &form);
+    let load = load(&tier, topic, &form, CONNECTIONS);
     load.more(100).await;
     for _ in 0..form.rounds {
         for at in 0..REPLICAS {
@@ -177,12 +190,9 @@ async fn replaced(topic: &'static str, settings: &str) {
     load.more(100).await;
     let report = load.stop().await;
     eprintln!("{topic}: {} klamm replaced: {}", form.rounds * REPLICAS, report.line());
-    assert_eq!(report.failed, Vec::<String>::new(), "{}", report.line());
-    assert_eq!(report.answers.keys().collect::<Vec<_>>(), ["200"], "{}", report.line());
-    if form.rounds > 1 {
-        assert!(report.answered().1 >= 500.0, "{}", report.line());
-    }
+    held(&report, "200", &form, CONNECTIONS);
     assert_eq!(lost(kafka, topic, &report), Vec::<String>::new());
+    eprintln!("{topic}: {} events acknowledged, 0 lost", report.acknowledged.len());
     tier.stop();
 }
 
@@ -202,29 +212,32 @@ async fn with_all_brokers_stopped_a_topic_that_may_spool_gets_202s_and_all_of_it
     let (kafka, form) = (broker().await, form());
     kafka.create_topic(TOPIC, 3, &[]);
     let mut tier = Tier::start(&kafka, TOPIC, ("2s", "on_outage: spool"), &recommended()).await;
-    let before = load(&tier, TOPIC, &form);
+    let before = load(&tier, TOPIC, &form, CONNECTIONS);
     before.more(200).await;
     kafka.stop_broker(1);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let turn = before.stop().await;
     assert!(turn.failed.is_empty(), "{}", turn.line());
     let answers: BTreeSet<_> = turn.answers.keys().map(String::as_str).collect();
-    assert!(answers.is_subset(&BTreeSet::from(["200", "202"])), "{}", turn.line());
+    // A batch that the stop met halfway is in Kafka in part and on disk in part: 207.
+    assert!(answers.is_subset(&BTreeSet::from(["200", "202", "207"])), "{}", turn.line());
 
-    let load = load(&tier, TOPIC, &form);
+    // More at once, since each waits: for Kafka at first, later for the disk.
+    let load = load(&tier, TOPIC, &form, 4 * CONNECTIONS);
     tokio::time::sleep(form.outage).await;
     let report = load.stop().await;
     eprintln!("{:?} without a broker: {}", form.outage, report.line());
-    assert_eq!(report.failed, Vec::<String>::new(), "{}", report.line());
-    assert_eq!(report.answers.keys().collect::<Vec<_>>(), ["202"], "{}", report.line());
+    held(&report, "202", &form, 4 * CONNECTIONS);
 
     kafka.continue_broker(1);
     for gateway in &tier.running {
         drained(gateway).await;
     }
-    for report in [turn, report] {
+    let found = [turn, report].map(|report| {
         assert_eq!(lost(&kafka, TOPIC, &report), Vec::<String>::new());
-    }
+        report.acknowledged.len()
+    });
+    eprintln!("{TOPIC}: {} events acknowledged, 0 lost", found.iter().sum::<usize>());
     tier.stop();
 }
 

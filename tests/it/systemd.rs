@@ -1,8 +1,10 @@
 //! klamm under a supervisor that speaks systemd's words: sockets that outlive it, what it tells, and what ends it.
 
 use std::fs;
-use std::process::Command;
-use std::time::Duration;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
@@ -11,6 +13,7 @@ use crate::support::client::Client;
 use crate::support::kafka::Kafka;
 use crate::support::load::ids;
 use crate::support::mock::{Mock, client};
+use crate::support::raw::Socket;
 use crate::support::scratch;
 use crate::support::steady::{Shape, Steady};
 use crate::support::supervisor::Supervisor;
@@ -34,7 +37,10 @@ fn micros() -> u64 {
 #[tokio::test]
 async fn start_reload_and_stop_are_told_and_the_passed_sockets_are_served() {
     let mock = Mock::start(&["unit-told"]);
-    let mut klamm = Supervisor::start(&config(mock.bootstrap(), "lame_duck: 0s, flush: 5s"), None, &[]);
+    let yaml = config(mock.bootstrap(), "lame_duck: 2s, flush: 5s");
+    // The signs of life of another process are asked for, not klamm's.
+    let other = [("WATCHDOG_USEC", "300000".to_owned()), ("WATCHDOG_PID", "1".to_owned())];
+    let mut klamm = Supervisor::start(&yaml, None, &other);
     let ready = klamm.heard().iter().position(|heard| heard.text == "READY=1\nSTATUS=serving");
     assert_eq!(ready, Some(0), "{:?}", klamm.heard());
     let admin = Client::new(&klamm.admin());
@@ -53,9 +59,34 @@ async fn start_reload_and_stop_are_told_and_the_passed_sockets_are_served() {
     assert_eq!(klamm.hear(seen, "READY=1"), "READY=1\nSTATUS=reloaded");
 
     let seen = klamm.heard().len();
+    klamm.rewrite(&format!("{yaml}nonsense: 1\n"));
+    klamm.signal(Signal::HUP);
+    let failed = "READY=1\nSTATUS=the last reload failed; the config before it is in use";
+    assert_eq!(klamm.hear(seen, "READY=1"), failed);
+    assert_eq!(Client::new(&klamm.ingest()).get("/v1/topics", &[]).await.status, 401);
+
+    let seen = klamm.heard().len();
+    // While somebody is connected the lame duck has its time.
+    let _connected = Socket::connect(&klamm.ingest());
     assert!(klamm.stop().success(), "{}", klamm.log());
     assert!(klamm.hear(seen, "STOPPING=1").starts_with("STOPPING=1\n"));
-    assert!(!klamm.heard().iter().any(|heard| heard.text.contains("WATCHDOG")), "nobody asked for it");
+    assert_eq!(klamm.hear(seen, "still served"), "STATUS=stopping: requests are still served");
+    assert!(!klamm.heard().iter().any(|heard| heard.text.contains("WATCHDOG")), "nobody asked klamm for it");
+}
+
+/// Nobody is to wait for a Kafka that is away for longer than that; `klamm` serves from the first second on.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_kafka_ready_is_told_when_its_30_s_are_over() {
+    let yaml = config("127.0.0.1:1", "lame_duck: 0s, flush: 1s");
+    let began = Instant::now();
+    let mut klamm = tokio::task::spawn_blocking(move || Supervisor::start(&yaml, None, &[])).await.expect("it starts");
+    let heard = klamm.heard();
+    assert_eq!(heard[0].text, "READY=1\nSTATUS=serving: Kafka does not answer", "{heard:?}");
+    // The supervisor itself gives up after 40 s.
+    let after = heard[0].at.duration_since(began);
+    assert!(after >= Duration::from_secs(30), "{after:?}");
+    assert_eq!(Client::new(&klamm.ingest()).get("/v1/topics", &[]).await.status, 401);
+    klamm.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,4 +166,22 @@ fn sockets_that_klamm_cannot_use_end_it_with_78() {
     };
     let (code, words) = serve("1", "ingest", "--set=ingest.wait=5s");
     assert_eq!((code, words.contains("not a socket")), (Some(78), true), "{words}");
+}
+
+/// The address of the passed socket counts, whatever the config says of another.
+#[test]
+fn a_local_client_is_refused_on_a_passed_socket_that_others_reach() {
+    let dir = scratch::dir("sockets");
+    let file = dir.path().join("klamm.yaml");
+    let yaml = config("127.0.0.1:1", "lame_duck: 0s").replace("192.0.2.1:1", "127.0.0.1:0");
+    fs::write(&file, format!("{yaml}  app: {{ local: true, topics: [\"unit-*\"] }}\n")).expect("written");
+    let passed = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let script = "exec 3<&0 0</dev/null; export LISTEN_PID=$$; exec \"$@\"";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash", &crate::support::gateway::binary(), "serve", "-c"]).arg(&file);
+    command.stdin(Stdio::from(OwnedFd::from(passed))).env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "ingest");
+    let output = command.output().expect("it runs");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{words}");
+    assert!(words.contains("clients.app.local") && words.contains("loopback address, not 0.0.0.0:"), "{words}");
 }

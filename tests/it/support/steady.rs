@@ -33,12 +33,14 @@ pub(crate) struct Shape {
 /// What became of it.
 #[derive(Default)]
 pub(crate) struct Report {
-    /// Requests by their answer: `200`, or a status and a refusal's code.
+    /// Requests by their answer: `200`, or a status and a refusal's code; `207` where each event is in Kafka or on disk.
     pub(crate) answers: BTreeMap<String, usize>,
     /// Requests without an answer, each with its reason.
     pub(crate) failed: Vec<String>,
-    /// The ids of events that were answered 200 or 202.
+    /// The ids of events that were answered 200, 202 or such a 207.
     pub(crate) acknowledged: Vec<String>,
+    /// Connections that were made.
+    pub(crate) connects: usize,
     /// The longest time to an answer.
     pub(crate) slowest: Duration,
     /// How long the load lasted.
@@ -55,8 +57,9 @@ impl Report {
     /// In one line.
     pub(crate) fn line(&self) -> String {
         let (count, rate) = self.answered();
-        let (failed, slowest) = (self.failed.len(), self.slowest);
-        format!("{count} requests, {rate:.0}/s, {:?}, {failed} failed, slowest {slowest:?}", self.answers)
+        let (failed, connects, slowest) = (self.failed.len(), self.connects, self.slowest);
+        let rest = format!("{failed} failed, {connects} connections, slowest {slowest:?}");
+        format!("{count} requests, {rate:.0}/s, {:?}, {rest}", self.answers)
     }
 }
 
@@ -76,11 +79,14 @@ impl Steady {
         let (stop, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let each =
             shapes.iter().enumerate().flat_map(|(at, shape)| (0..shape.connections).map(move |n| (at, n, *shape)));
+        let began = Instant::now();
         let connections = each.map(|(at, n, shape)| {
             let sender = Sender { address: address.to_owned(), name: format!("{load}-{at}-{n}"), shape, stream: None };
-            tokio::spawn(sender.run(Arc::clone(&stop), Arc::clone(&count)))
+            // One after the other, not all at once: at no time is there none.
+            let first = began + shape.pace.mul_f64(n as f64 / shape.connections as f64);
+            tokio::spawn(sender.run(first, Arc::clone(&stop), Arc::clone(&count)))
         });
-        Self { connections: connections.collect(), stop, count, began: Instant::now() }
+        Self { connections: connections.collect(), stop, count, began }
     }
 
     /// How many requests were answered so far.
@@ -110,6 +116,7 @@ impl Steady {
             }
             all.failed.extend(one.failed);
             all.acknowledged.extend(one.acknowledged);
+            all.connects += one.connects;
             all.slowest = all.slowest.max(one.slowest);
         }
         all
@@ -124,9 +131,9 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, stop: Arc<AtomicBool>, count: Arc<AtomicUsize>) -> Report {
+    async fn run(mut self, first: Instant, stop: Arc<AtomicBool>, count: Arc<AtomicUsize>) -> Report {
         let mut report = Report::default();
-        let mut next = Instant::now();
+        let mut next = first;
         for turn in 0.. {
             if stop.load(Ordering::Relaxed) {
                 break;
@@ -136,10 +143,11 @@ impl Sender {
             let events = if turn % 4 == 3 { self.shape.batch } else { 1 };
             let ids: Vec<_> = (0..events).map(|event| format!("{}-{turn}-{event}", self.name)).collect();
             let began = Instant::now();
+            report.connects += usize::from(self.stream.is_none());
             match timeout(PATIENCE, self.call(&ids)).await {
                 Ok(Ok(answer)) => {
                     report.slowest = report.slowest.max(began.elapsed());
-                    if answer == "200" || answer == "202" {
+                    if ["200", "202", "207"].contains(&answer.as_str()) {
                         report.acknowledged.extend(ids);
                     }
                     *report.answers.entry(answer).or_default() += 1;
@@ -195,8 +203,9 @@ impl Sender {
             self.stream = Some(stream);
         }
         let status = text.split(' ').nth(1).expect("a status");
-        let problem: Option<Value> = serde_json::from_slice(&bytes[head..]).ok();
-        let code = problem.as_ref().and_then(|problem| problem["code"].as_str());
+        let answer: Value = serde_json::from_slice(&bytes[head..]).unwrap_or_default();
+        let partial = status == "207" && (answer["accepted"] != ids.len() || answer.get("failures").is_some());
+        let code = if partial { Some("partial") } else { answer["code"].as_str() };
         Ok(code.map_or_else(|| status.to_owned(), |code| format!("{status} {code}")))
     }
 }

@@ -114,6 +114,11 @@ impl Supervisor {
         })
     }
 
+    /// Puts another config in its place; what klamm hears of it is up to the caller.
+    pub(crate) fn rewrite(&self, config_yaml: &str) {
+        fs::write(self.dir.path().join("klamm.yaml"), config_yaml).expect("the config is written");
+    }
+
     /// Sends `signal`.
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("it runs").signal(signal);

@@ -81,7 +81,17 @@ fn the_units_agree_with_klamm() {
     let config = Config::default();
     let seconds = |key: &str| values(&service, key)[0].trim_end_matches('s').parse::<u64>().expect("seconds");
     assert_eq!(values(&service, "RestartPreventExitStatus"), [klamm::cli::BAD_CONFIG.to_string()]);
-    assert_eq!(values(&service, "Restart"), ["on-failure"]);
+    for (key, value) in [
+        // What Debian 12's systemd knows; the drop-in has what came later.
+        ("Type", "notify"),
+        ("Restart", "on-failure"),
+        ("StateDirectory", "klamm"),
+        ("RuntimeDirectory", "klamm"),
+        ("User", "klamm"),
+        ("WatchdogSec", "30s"),
+    ] {
+        assert_eq!(values(&service, key), [value], "{key}");
+    }
     let stop = config.shutdown.lame_duck.get() + config.shutdown.flush.get();
     assert!(Duration::from_secs(seconds("TimeoutStopSec")) >= stop + Duration::from_secs(10));
     assert_eq!(seconds("TimeoutStopSec"), 35);
@@ -100,7 +110,13 @@ fn the_units_agree_with_klamm() {
     let newer = deployed("drop-ins/notify-reload.conf");
     assert_eq!(values(&newer, "Type"), ["notify-reload"]);
     assert_eq!(values(&newer, "ExecReload"), [""]);
-    assert_eq!(values(&deployed("drop-ins/credentials.conf"), "LoadCredential").len(), 1);
+    let credentials = deployed("drop-ins/credentials.conf");
+    let (name, from) = values(&credentials, "LoadCredential")[0]
+        .split_once(':')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .expect("ID:PATH");
+    assert!(from.starts_with("/etc/klamm/credentials/"), "{from}");
+    assert!(credentials.contains(&format!("sasl.password_file: /run/credentials/klamm.service/{name}\n")), "{name}");
 }
 
 /// The system calls that a filter of the unit names, groups resolved.
