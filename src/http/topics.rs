@@ -52,7 +52,10 @@ impl<'a> Shown<'a> {
         Self {
             topic: name,
             accept: accept_post(&topic.formats),
-            key: Key { required: topic.key.required, pointer: topic.key.pointer.as_deref() },
+            key: Key {
+                required: topic.key.required || known.is_some_and(|known| known.needs_key()),
+                pointer: topic.key.pointer.as_deref(),
+            },
             max_event_bytes: known.map_or(max_event, |known| known.max_event(max_event)),
             tombstones: topic.tombstones == Decision::Allow,
             partition: topic.partition == Decision::Allow,

@@ -131,8 +131,13 @@ fn take(app: &Gateway, pass: Pass, request: RequestId, body: Bytes) -> Result<Se
     app.metrics.fixed.batch_events.record(batch.received() as f64);
 
     let charge = client.quota.batch(batch.received() as u64, bytes, app.now())?;
-    let known = Known { partitions: to.known.partitions, max_event: to.known.max_event(policy.topic.max_event.get()) };
-    validate::check(&policy.topic, known, caps, &mut batch)?;
+    let known = Known {
+        partitions: to.known.partitions,
+        max_event: to.known.max_event(policy.topic.max_event.get()),
+        needs_key: to.known.needs_key(),
+        times: to.known.times(SystemTime::now()),
+    };
+    validate::check(&policy.topic, &known, caps, &mut batch)?;
     validate::verdict(&batch, wishes.on_invalid)?;
 
     // Nothing overtakes events of the same client that wait for the same topic.

@@ -161,7 +161,7 @@ pub(super) fn destination(topic: TopicName, known: Known, policy: Option<&Policy
 }
 
 /// What is assumed of a topic that Kafka was never asked about: its drain looks again.
-const UNSEEN: Known = Known { partitions: i32::MAX, max_message_bytes: None };
+const UNSEEN: Known = Known { partitions: i32::MAX, max_message_bytes: None, demands: None };
 
 fn resort(app: &Gateway, topic: &Topic, wishes: &Wishes) -> Resort {
     match app.spooling {

@@ -1,19 +1,26 @@
-//! What a topic allows of an event: tombstones, explicit partitions, the sizes of keys and events.
+//! What a topic allows of an event: tombstones, explicit partitions, the sizes of keys and events; and what Kafka would
+//! refuse, with all that shares a record batch with it: no key in a compacted topic, a time too far off.
 //!
 //! Runs when every event has its key. Marks what is wrong as rows of the batch; whether they sink the request is
 //! [`verdict`]'s. Free of allocation while all is well.
+
+use std::ops::RangeInclusive;
 
 use crate::config::{Caps, Decision, Topic};
 use crate::event::{Batch, Event};
 use crate::reject::{Reason, Reject};
 
 /// What is known of a topic in Kafka.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// How many partitions it has.
     pub partitions: i32,
     /// What its `max.message.bytes` leaves for one event, in bytes of key, value and headers.
     pub max_event: u64,
+    /// Whether it is compacted, and refuses what has no key.
+    pub needs_key: bool,
+    /// The times that it takes, in milliseconds since the epoch.
+    pub times: RangeInclusive<i64>,
 }
 
 /// What becomes of a request with bad events.
@@ -30,7 +37,7 @@ pub enum OnInvalid {
 ///
 /// # Errors
 /// `EventTooLarge` where the body is one event and its size is all that is wrong; the batch is left as it is.
-pub fn check(topic: &Topic, known: Known, caps: &Caps, batch: &mut Batch) -> Result<(), Reject> {
+pub fn check(topic: &Topic, known: &Known, caps: &Caps, batch: &mut Batch) -> Result<(), Reject> {
     let limit = topic.max_event.get().min(known.max_event);
     let wrong = |batch: &Batch, event: &Event| shape(topic, known, caps, event).or_else(|| size(limit, batch, event));
     if let ([event], true) = (batch.events.as_slice(), batch.faults.is_empty()) {
@@ -45,7 +52,7 @@ pub fn check(topic: &Topic, known: Known, caps: &Caps, batch: &mut Batch) -> Res
     Ok(())
 }
 
-fn shape(topic: &Topic, known: Known, caps: &Caps, event: &Event) -> Option<(Reason, String)> {
+fn shape(topic: &Topic, known: &Known, caps: &Caps, event: &Event) -> Option<(Reason, String)> {
     if event.value.is_none() {
         if topic.tombstones != Decision::Allow {
             return Some((Reason::Tombstone, "the topic takes no tombstones".to_owned()));
@@ -53,6 +60,13 @@ fn shape(topic: &Topic, known: Known, caps: &Caps, event: &Event) -> Option<(Rea
         if event.key.is_none() {
             return Some((Reason::Tombstone, "a tombstone needs a key".to_owned()));
         }
+    }
+    if known.needs_key && event.key.is_none() {
+        return Some((Reason::KeyRequired, "the topic is compacted: an event needs a key".to_owned()));
+    }
+    if event.timestamp.is_some_and(|time| !known.times.contains(&time)) {
+        let (first, last) = (known.times.start(), known.times.end());
+        return Some((Reason::BadTimestamp, format!("the topic takes times from {first} to {last} now")));
     }
     if let Some(partition) = event.partition {
         if topic.partition != Decision::Allow {

@@ -103,7 +103,7 @@ impl Shop {
             pair: self.app.metrics.pair(&client.id, &topic),
             to: Destination {
                 topic,
-                known: Known { partitions: 2, max_message_bytes: None },
+                known: Known { partitions: 2, max_message_bytes: None, demands: None },
                 linger: None,
                 client_id: None,
                 patience: std::time::Duration::from_secs(10),

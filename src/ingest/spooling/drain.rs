@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -249,6 +249,12 @@ fn indexes(batch: &Batch) -> Vec<u32> {
 fn misfit(batch: &Batch, event: &crate::event::Event, known: Known) -> Option<RDKafkaErrorCode> {
     if event.partition.is_some_and(|partition| partition >= known.partitions) {
         return Some(RDKafkaErrorCode::UnknownPartition);
+    }
+    if known.needs_key() && event.key.is_none() {
+        return Some(RDKafkaErrorCode::InvalidRecord);
+    }
+    if event.timestamp.is_some_and(|time| !known.times(SystemTime::now()).contains(&time)) {
+        return Some(RDKafkaErrorCode::InvalidTimestamp);
     }
     let limit = known.max_event(u64::MAX).saturating_add(ID_ROOM);
     (batch.size_of(event) as u64 > limit).then_some(RDKafkaErrorCode::MessageSizeTooLarge)

@@ -6,7 +6,7 @@
 //! nothing has been acknowledged for as long it is stuck: for all that is known, half of that time is over, and what waits
 //! for less is refused, but for one request a second that goes to see.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -297,6 +297,8 @@ pub struct Backlog {
     /// Whether there is one: what a request pays while there is none is this.
     any: AtomicBool,
     late: RwLock<HashMap<Lane, HashMap<TopicName, Arc<Late>>>>,
+    /// Topics that refused a record for what the gate should have known.
+    surprises: Mutex<BTreeSet<String>>,
 }
 
 struct Late {
@@ -317,6 +319,19 @@ impl Backlog {
         let late = late.collect();
         all.insert(lane, late);
         self.any.store(all.values().any(|topics| !topics.is_empty()), Ordering::Relaxed);
+    }
+
+    /// Notes that `topic` refused what it was believed to take: its settings may have changed.
+    pub fn surprised(&self, topic: &str) {
+        let mut surprises = self.surprises.lock().unwrap_or_else(PoisonError::into_inner);
+        if !surprises.contains(topic) {
+            surprises.insert(topic.to_owned());
+        }
+    }
+
+    /// The topics that did, once.
+    pub fn take_surprises(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.surprises.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether any topic has a late queue.

@@ -1,4 +1,5 @@
-//! What Kafka says about its topics: partitions and `max.message.bytes`, looked up before anything is enqueued.
+//! What Kafka says about its topics, looked up before anything is enqueued: partitions, `max.message.bytes`, and what it
+//! asks of each record.
 //!
 //! librdkafka would hold events of a missing topic for 30 s, so the gate asks here first. A topic is looked up on first
 //! use (one look-up at a time for each, a bounded number in all), kept for `refresh`, and looked up again in the
@@ -8,9 +9,10 @@
 //! tries their records again until they time out, and does not say why. Topics that are late are looked up every 5 s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::ClientContext;
@@ -49,9 +51,46 @@ pub struct Known {
     pub partitions: i32,
     /// The largest record batch that it takes, in bytes; `None` where klamm may not read it.
     pub max_message_bytes: Option<u64>,
+    /// `None` where klamm may not read it.
+    pub demands: Option<Demands>,
+}
+
+/// What a topic asks of each record. One that does not meet it fails its whole record batch, those of others in it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demands {
+    /// `cleanup.policy` has `compact`: a record needs a key.
+    pub key: bool,
+    /// How far a record's own time may lie before and after the broker's, in milliseconds (`message.timestamp.before.max.ms`,
+    /// `.after.max.ms`); `None` where the broker puts its own in its place.
+    pub times: Option<(i64, i64)>,
+}
+
+impl Demands {
+    fn read<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let key = text("cleanup.policy")?.split(',').any(|policy| policy.trim() == "compact");
+        if text("message.timestamp.type")? == "LogAppendTime" {
+            return Some(Self { key, times: None });
+        }
+        // Before Kafka 3.6 there was one bound for both.
+        let bound = |name| text(name).or_else(|| text("message.timestamp.difference.max.ms"))?.parse().ok();
+        let times = (bound("message.timestamp.before.max.ms")?, bound("message.timestamp.after.max.ms")?);
+        Some(Self { key, times: Some(times) })
+    }
 }
 
 impl Known {
+    /// Whether an event needs a key.
+    pub fn needs_key(&self) -> bool {
+        self.demands.is_some_and(|demands| demands.key)
+    }
+
+    /// Which times a record may have at `now`, in milliseconds since the epoch.
+    pub fn times(&self, now: SystemTime) -> RangeInclusive<i64> {
+        let Some((before, after)) = self.demands.and_then(|demands| demands.times) else { return i64::MIN..=i64::MAX };
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        now.saturating_sub(before)..=now.saturating_add(after)
+    }
+
     /// The largest event (key, value and headers) under the topic's own `max_event`, in bytes.
     pub fn max_event(&self, max_event: u64) -> u64 {
         self.max_message_bytes.map_or(max_event, |limit| max_event.min(limit.saturating_sub(BATCH_OVERHEAD)))
@@ -101,6 +140,7 @@ struct Replicas {
 #[derive(Default)]
 struct Settings {
     max_message_bytes: Option<u64>,
+    demands: Option<Demands>,
     min_in_sync: Option<usize>,
 }
 
@@ -166,7 +206,7 @@ impl Scout {
         let settings = self.settings(topic).await;
         self.note_thin(topic, &partitions, settings.min_in_sync);
         let partitions = i32::try_from(partitions.len()).unwrap_or(0);
-        Ok(Known { partitions, max_message_bytes: settings.max_message_bytes })
+        Ok(Known { partitions, max_message_bytes: settings.max_message_bytes, demands: settings.demands })
     }
 
     fn note_thin(&self, topic: &TopicName, replicas: &[Replicas], least: Option<usize>) {
@@ -220,9 +260,10 @@ impl Scout {
         let problem = match self.admin.describe_configs(&asked, &options).await {
             Ok(answers) => match answers.into_iter().next() {
                 Some(Ok(resource)) => {
-                    let text = |name| resource.get(name)?.value.as_deref();
+                    let text = |name: &str| resource.get(name)?.value.as_deref();
                     return Settings {
                         max_message_bytes: text("max.message.bytes").and_then(|text| text.parse().ok()),
+                        demands: Demands::read(text),
                         min_in_sync: text("min.insync.replicas").and_then(|text| text.parse().ok()),
                     };
                 }
@@ -299,8 +340,8 @@ impl Catalog {
         self.scout.lock().clone()
     }
 
-    /// Looks up `topics` and then, every `refresh`, everything known; every 5 s what is late by `backlog` or lacks
-    /// replicas. Runs as a task; may be cancelled at any time.
+    /// Looks up `topics` and then, every `refresh`, everything known; every 5 s what is late by `backlog`, lacks replicas,
+    /// or refused what it was believed to take. Runs as a task; may be cancelled at any time.
     pub async fn keep_fresh(self: Arc<Self>, topics: Vec<TopicName>, backlog: Arc<Backlog>) {
         for topic in &topics {
             match self.find(topic).await {
@@ -313,7 +354,8 @@ impl Catalog {
             tokio::time::sleep(self.refresh.saturating_sub(refreshed.elapsed()).min(ANXIOUS)).await;
             let due = if refreshed.elapsed() < self.refresh {
                 let thin = self.thin().into_iter().filter(|(_, thin)| *thin > 0).map(|(topic, _)| topic);
-                let doubtful = thin.chain(backlog.topics()).filter(|_| self.scout.is_up());
+                let surprises = backlog.take_surprises().into_iter().map(|topic| topic.as_str().into());
+                let doubtful = thin.chain(backlog.topics()).chain(surprises).filter(|_| self.scout.is_up());
                 doubtful.collect::<BTreeSet<_>>()
             } else {
                 refreshed = Instant::now();
@@ -371,7 +413,7 @@ impl Shelves {
                     }
                     // Where settings could not be read this time, what was read before still stands.
                     let max_message_bytes = known.max_message_bytes.or(old.max_message_bytes);
-                    let known = Known { max_message_bytes, ..*known };
+                    let known = Known { max_message_bytes, demands: known.demands.or(old.demands), ..*known };
                     self.entries.insert(topic.clone(), Entry::Known(known));
                     return;
                 }
@@ -423,7 +465,7 @@ mod tests {
             shelves.shelve(&format!("t{n}").as_str().into(), &Err(Refusal::Missing));
         }
         assert_eq!((shelves.entries.len(), shelves.missing), (MISSING_MOST, MISSING_MOST));
-        let known = Known { partitions: 3, max_message_bytes: None };
+        let known = Known { partitions: 3, max_message_bytes: None, demands: None };
         shelves.shelve(&"t0".into(), &Ok(known));
         assert_eq!((shelves.entries.len(), shelves.missing), (MISSING_MOST, MISSING_MOST - 1));
     }
@@ -432,18 +474,46 @@ mod tests {
     fn a_topic_that_kafka_does_not_answer_for_stays_known_and_one_that_is_gone_does_not() {
         let mut shelves = Shelves::default();
         let topic = TopicName::from("t");
-        shelves.shelve(&topic, &Ok(Known { partitions: 3, max_message_bytes: Some(9000) }));
+        shelves.shelve(&topic, &Ok(Known { partitions: 3, max_message_bytes: Some(9000), demands: None }));
         shelves.shelve(&topic, &Err(Refusal::Away));
-        shelves.shelve(&topic, &Ok(Known { partitions: 6, max_message_bytes: None }));
+        shelves.shelve(&topic, &Ok(Known { partitions: 6, max_message_bytes: None, demands: None }));
         let Some(Entry::Known(known)) = shelves.entries.get(&topic) else { panic!("not known") };
-        assert_eq!(*known, Known { partitions: 6, max_message_bytes: Some(9000) });
+        assert_eq!(*known, Known { partitions: 6, max_message_bytes: Some(9000), demands: None });
         shelves.shelve(&topic, &Err(Refusal::Missing));
         assert!(matches!(shelves.entries.get(&topic), Some(Entry::Missing { .. })));
     }
 
     #[test]
+    fn what_a_topic_asks_of_records_is_read_of_old_and_new_brokers() {
+        let read = |settings: &[(&str, &'static str)]| {
+            Demands::read(|name| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
+        };
+        let [before, after, both] = ["before.max.ms", "after.max.ms", "difference.max.ms"];
+        let [before, after, both] = [before, after, both].map(|name| format!("message.timestamp.{name}"));
+        let (policy, kind) = ("cleanup.policy", "message.timestamp.type");
+        let new = [(policy, "compact, delete"), (kind, "CreateTime"), (&before, "9223372036854775807"), (&after, "10")];
+        assert_eq!(read(&new), Some(Demands { key: true, times: Some((i64::MAX, 10)) }));
+        let old = [(policy, "delete"), (kind, "CreateTime"), (&both, "20")];
+        assert_eq!(read(&old), Some(Demands { key: false, times: Some((20, 20)) }));
+        assert_eq!(read(&[(policy, "compact"), (kind, "LogAppendTime")]), Some(Demands { key: true, times: None }));
+        assert_eq!(read(&[(policy, "delete")]), None);
+    }
+
+    #[test]
+    fn times_are_counted_from_now_and_do_not_overflow() {
+        let now = UNIX_EPOCH + Duration::from_secs(1);
+        let times = |times| {
+            let demands = Some(Demands { key: false, times });
+            Known { partitions: 1, max_message_bytes: None, demands }.times(now)
+        };
+        assert_eq!(times(Some((100, 200))), 900..=1200);
+        assert_eq!(times(Some((0, i64::MAX))), 1000..=i64::MAX);
+        assert_eq!(times(None), i64::MIN..=i64::MAX);
+    }
+
+    #[test]
     fn an_event_may_be_a_kibibyte_smaller_than_the_topic_s_batches() {
-        let known = Known { partitions: 1, max_message_bytes: Some(65_536) };
+        let known = Known { partitions: 1, max_message_bytes: Some(65_536), demands: None };
         assert_eq!(known.max_event(1_000_000), 64_512);
         assert_eq!(known.max_event(1_000), 1_000);
         assert_eq!(Known { max_message_bytes: None, ..known }.max_event(1_000_000), 1_000_000);

@@ -114,6 +114,9 @@ impl Context {
                 closed.insert(topic.to_owned());
             }
         }
+        if matches!(code, RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp) {
+            self.ears.backlog.surprised(topic);
+        }
     }
 
     /// The topics for which klamm lacked a right, once.

@@ -282,7 +282,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         let flights = Flights::default();
         let begin = |line, events| {
-            let known = super::super::catalog::Known { partitions: 1, max_message_bytes: None };
+            let known = super::super::catalog::Known { partitions: 1, max_message_bytes: None, demands: None };
             let to = Destination {
                 topic: "t".into(),
                 known,

@@ -5,7 +5,7 @@ use crate::event::{Header, Piece};
 use crate::reject::{Fault, Place};
 use crate::units::ByteSize;
 
-const KNOWN: Known = Known { partitions: 3, max_event: 1 << 20 };
+const KNOWN: Known = Known { partitions: 3, max_event: 1 << 20, needs_key: false, times: 0..=1000 };
 
 fn batch(events: impl IntoIterator<Item = Event>) -> Batch {
     let mut batch = Batch::over(Bytes::from(vec![b'x'; 4096]));
@@ -19,7 +19,7 @@ fn event(index: u32, len: usize) -> Event {
 
 fn reason(topic: &Topic, event: Event) -> Option<Reason> {
     let mut batch = batch([event, Event::new(1, 0, Some(Piece::of_body(0..1)))]);
-    check(topic, KNOWN, &Caps::default(), &mut batch).unwrap();
+    check(topic, &KNOWN, &Caps::default(), &mut batch).unwrap();
     assert_eq!(batch.received(), 2);
     batch.faults.first().map(|fault| fault.reason)
 }
@@ -56,6 +56,28 @@ fn a_topic_takes_what_its_policy_says() {
 }
 
 #[test]
+fn what_kafka_would_refuse_with_its_whole_batch_is_a_row() {
+    let at = |time| {
+        let mut event = event(0, 1);
+        event.timestamp = Some(time);
+        event
+    };
+    for (event, needs_key, row) in [
+        (event(0, 1), false, None),
+        (event(0, 1), true, Some(Reason::KeyRequired)),
+        (keyed(event(0, 1), 1), true, None),
+        (at(0), false, None),
+        (at(1000), false, None),
+        (at(-1), false, Some(Reason::BadTimestamp)),
+        (at(1001), false, Some(Reason::BadTimestamp)),
+    ] {
+        let mut batch = batch([event.clone()]);
+        check(&Topic::default(), &Known { needs_key, ..KNOWN }, &Caps::default(), &mut batch).unwrap();
+        assert_eq!(batch.faults.first().map(|fault| fault.reason), row, "{event:?} {needs_key}");
+    }
+}
+
+#[test]
 fn the_size_of_an_event_is_key_value_and_headers_against_the_smaller_limit() {
     let mut sized = batch([]);
     let mut big = keyed(event(0, 50), 30);
@@ -65,7 +87,7 @@ fn the_size_of_an_event_is_key_value_and_headers_against_the_smaller_limit() {
     for (own, kafka, fits) in [(100, 100, true), (99, 1000, false), (1000, 99, false)] {
         let topic = Topic { max_event: ByteSize::bytes(own), ..Topic::default() };
         let mut batch = sized.clone();
-        check(&topic, Known { max_event: kafka, ..KNOWN }, &Caps::default(), &mut batch).unwrap();
+        check(&topic, &Known { max_event: kafka, ..KNOWN }, &Caps::default(), &mut batch).unwrap();
         assert_eq!(batch.faults.is_empty(), fits, "{own} {kafka}");
         assert!(batch.faults.iter().all(|fault| fault.reason == Reason::TooLarge && fault.index == 0));
     }
@@ -74,7 +96,7 @@ fn the_size_of_an_event_is_key_value_and_headers_against_the_smaller_limit() {
 #[test]
 fn one_event_that_is_only_too_large_is_a_413_and_otherwise_a_row() {
     let topic = Topic { max_event: ByteSize::bytes(10), ..Topic::default() };
-    let run = |batch: &mut Batch| check(&topic, KNOWN, &Caps::default(), batch);
+    let run = |batch: &mut Batch| check(&topic, &KNOWN, &Caps::default(), batch);
     assert_eq!(run(&mut batch([event(0, 10)])), Ok(()));
     let mut alone = batch([event(0, 11)]);
     assert_eq!(run(&mut alone), Err(Reject::EventTooLarge { limit: 10, got: 11 }));

@@ -90,8 +90,8 @@ fn judge(topic: &Topic, content_type: &str, body: &str) -> Result<(), Reject> {
     let media = Media::choose(Some(&content_type), &formats).unwrap();
     let mut batch = decode(media, Bytes::copy_from_slice(body.as_bytes()), &Single::default(), &caps)?;
     key::assign(&key::Rule::of(&topic.key).unwrap(), media.is_json(), &mut batch);
-    let known = Known { partitions: 4, max_event: u64::MAX };
-    validate::check(topic, known, &caps, &mut batch)?;
+    let known = Known { partitions: 4, max_event: u64::MAX, needs_key: false, times: i64::MIN..=i64::MAX };
+    validate::check(topic, &known, &caps, &mut batch)?;
     validate::verdict(&batch, OnInvalid::Refuse)
 }
 

@@ -38,7 +38,7 @@ fn sink(bootstrap: String) -> Kafka {
 fn to(partitions: i32) -> Destination {
     Destination {
         topic: "t".into(),
-        known: Known { partitions, max_message_bytes: None },
+        known: Known { partitions, max_message_bytes: None, demands: None },
         linger: None,
         client_id: None,
         patience: LIMIT,
@@ -102,7 +102,7 @@ struct Said {
 fn say(sink: &Kafka, sender: u32, enough: &AtomicBool) -> Said {
     let to = Destination {
         topic: "t".into(),
-        known: Known { partitions: 4, max_message_bytes: None },
+        known: Known { partitions: 4, max_message_bytes: None, demands: None },
         linger: None,
         client_id: None,
         patience: LIMIT,
@@ -308,7 +308,7 @@ fn written(
     let (tell, told) = mpsc::channel();
     let batch = mixed();
     let events = batch.events.len();
-    let known = Known { partitions: 4, max_message_bytes: None };
+    let known = Known { partitions: 4, max_message_bytes: None, demands: None };
     sink.send(
         &Destination { topic: topic.into(), known, linger: None, client_id: None, patience: LIMIT },
         Lane::Express,
@@ -361,7 +361,7 @@ fn keyed_events_of_a_partition_that_librdkafka_has_not_heard_of_are_written_all_
     let sink = sink(cluster.bootstrap_servers());
     assert!(matches!(fate(&send(&sink)), Fate::Acked { .. }));
     // The catalog has read of eight partitions; the producer knows one.
-    let known = Known { partitions: 8, max_message_bytes: None };
+    let known = Known { partitions: 8, max_message_bytes: None, demands: None };
     let (tell, told) = mpsc::channel();
     let mut batch = Batch::over(Bytes::from_static(b"x"));
     for n in 0..20_u32 {
@@ -419,7 +419,7 @@ fn every_event_is_settled_once_through_lost_connections_purges_and_drops() {
             .map(|_| {
                 let (sink, tell) = (Arc::clone(&sink), tell.clone());
                 std::thread::spawn(move || {
-                    let known = Known { partitions: 4, max_message_bytes: None };
+                    let known = Known { partitions: 4, max_message_bytes: None, demands: None };
                     let to = Destination { topic: "t".into(), known, linger: None, client_id: None, patience: LIMIT };
                     for _ in 0..REQUESTS {
                         sink.send(&to, Lane::Express, Arc::new(mixed()), Box::new(Tell(tell.clone())));

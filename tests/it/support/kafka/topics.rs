@@ -50,12 +50,17 @@ impl Kafka {
         self.wait_for_leaders(name, i32::try_from(total).expect("a count of partitions"));
     }
 
-    /// Sets one config value of a topic; its other ones go back to the brokers' defaults.
+    /// Sets one config value of a topic; its other ones go back to the brokers' defaults. Returns when the broker says so.
     pub(crate) fn configure_topic(&self, name: &str, key: &str, value: &str) {
         let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
         let results = wait(self.admin().alter_configs([&change], &AdminOptions::new())).expect("an answer");
         results.into_iter().for_each(|result| {
             result.expect("a changed config");
+        });
+        eventually("the broker has the setting", LIMIT, || {
+            let topic = [ResourceSpecifier::Topic(name)];
+            let config = wait(self.admin().describe_configs(&topic, &AdminOptions::new())).ok()?.pop()?.ok()?;
+            (config.get(key)?.value.as_deref() == Some(value)).then_some(())
         });
     }
 
