@@ -10,14 +10,18 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::load::Source;
 
+mod admin;
 mod check;
 mod completions;
 mod config;
 mod dev;
+mod figures;
 pub mod keys;
 mod probe;
 mod serve;
 mod spool;
+mod tail;
+mod top;
 mod version;
 
 /// HTTP ingest gateway for Apache Kafka.
@@ -36,6 +40,8 @@ Examples:
   klamm keys new --client shop              a key for a client, and the lines for the file
   klamm check --config klamm.yaml           all faults at once, without Kafka
   klamm probe --ready                       whether the one on this machine can serve
+  klamm top                                 watch it: clients, topics, refusals
+  klamm tail --client shop --refused        its requests as they are answered, a line each
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 75 a spool is not empty yet, 78 faulty configuration.";
 
@@ -47,6 +53,8 @@ enum Command {
     Config(config::Config),
     Keys(keys::Keys),
     Probe(probe::Probe),
+    Top(top::Top),
+    Tail(tail::Tail),
     Spool(spool::Spool),
     Version(version::Version),
     Completions(completions::Completions),
@@ -101,6 +109,8 @@ impl Command {
             Command::Config(config) => config.run(out),
             Command::Keys(keys) => keys.run(out),
             Command::Probe(probe) => probe.run(out),
+            Command::Top(top) => top.run(),
+            Command::Tail(tail) => tail.run(out),
             Command::Spool(spool) => spool.run(out),
             Command::Version(version) => version.run(out),
             Command::Completions(completions) => completions.run(out),
