@@ -269,9 +269,6 @@ mod tests {
             admin.advice(401, "x"),
             "http://127.0.0.1:1 answers 401: it needs an admin key: give --key-file FILE, or set KLAMM_ADMIN_KEY"
         );
-        assert_eq!(
-            admin.advice(403, "configure admin.keys"),
-            "http://127.0.0.1:1 answers 403: configure admin.keys"
-        );
+        assert_eq!(admin.advice(403, "configure admin.keys"), "http://127.0.0.1:1 answers 403: configure admin.keys");
     }
 }

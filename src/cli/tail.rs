@@ -204,7 +204,8 @@ mod tests {
     fn a_stream_that_is_lost_later_is_waited_for_and_one_that_never_was_is_a_failure() {
         let lost = || Message::News(News::Lost("nobody listens there".to_owned()));
         let open = || Message::News(News::Open);
-        let (code, _, notes) = tail(false, vec![open(), lost(), lost(), open(), event("request", REFUSED), Message::Deaf]);
+        let (code, _, notes) =
+            tail(false, vec![open(), lost(), lost(), open(), event("request", REFUSED), Message::Deaf]);
         assert_eq!(code.unwrap(), ExitCode::SUCCESS);
         insta::assert_snapshot!(notes, @r"
         klamm: nobody listens there; trying again until it is back
@@ -212,7 +213,10 @@ mod tests {
         klamm: 1,234 requests were left out
         ");
         let error = tail(false, vec![lost()]).0.unwrap_err().to_string();
-        assert_eq!(error, "http://127.0.0.1:1: nobody listens there; is klamm running, and is that its admin listener?");
+        assert_eq!(
+            error,
+            "http://127.0.0.1:1: nobody listens there; is klamm running, and is that its admin listener?"
+        );
         let refused = Message::News(News::Refused("no".to_owned()));
         assert_eq!(tail(false, vec![open(), refused]).0.unwrap_err().to_string(), "no");
     }

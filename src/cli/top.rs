@@ -143,6 +143,8 @@ impl Watch {
             Message::News(_, News::Open) => {}
             Message::News(_, News::Lost(why)) => self.model.lose(why, now),
             Message::News(_, News::Refused(why)) => return Err(io::Error::other(why)),
+            #[cfg(feature = "failpoints")]
+            Message::Input(Input::Key(key)) if screen::is_planted_panic(key) => panic!("failpoint: a planted panic"),
             Message::Input(Input::Key(key)) => match self.view.press(key, &self.model) {
                 Wish::Nothing => {}
                 Wish::Quit => return Ok(Some(ExitCode::SUCCESS)),

@@ -267,7 +267,10 @@ mod tests {
     #[test]
     fn what_is_no_stream_is_said() {
         for (answer, words) in [
-            ("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\nhi", "is this klamm's admin listener? there is no stream"),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\nhi",
+                "is this klamm's admin listener? there is no stream",
+            ),
             ("HTTP/1.1 404 x\r\n\r\n{\"detail\":\"no such\"}", "answers 404: is this klamm's admin listener? no such"),
             ("HTTP/1.1 421 x\r\n\r\n{\"detail\":\"see admin.hosts\"}", "answers 421: see admin.hosts"),
         ] {

@@ -32,9 +32,8 @@ impl Key {
     /// A file that cannot be read, or something that is no key.
     pub(super) fn find(file: Option<&Path>, variable: Option<OsString>) -> io::Result<Self> {
         if let Some(path) = file {
-            let text = fs::read_to_string(path).map_err(|error| {
-                io::Error::new(error.kind(), format!("--key-file {}: {error}", path.display()))
-            })?;
+            let text = fs::read_to_string(path)
+                .map_err(|error| io::Error::new(error.kind(), format!("--key-file {}: {error}", path.display())))?;
             let name = format!("--key-file {}", path.display());
             return Ok(Key::File(path.to_owned(), one_key(&text, &name)?));
         }
@@ -81,7 +80,10 @@ mod tests {
         let path = dir.path().join("key");
         fs::write(&path, "sesame\r\n").unwrap();
         let both = Key::find(Some(&path), Some("other".into())).unwrap();
-        assert_eq!((both.text(), Key::find(None, Some("other".into())).unwrap().text()), (Some("sesame"), Some("other")));
+        assert_eq!(
+            (both.text(), Key::find(None, Some("other".into())).unwrap().text()),
+            (Some("sesame"), Some("other"))
+        );
         assert_eq!((Key::find(None, Some("".into())).unwrap(), Key::find(None, None).unwrap()), (Key::None, Key::None));
         assert!(both.advice().contains("/key is not"), "{}", both.advice());
         assert!(!format!("{both:?}").contains("sesame"));

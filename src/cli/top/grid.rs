@@ -202,7 +202,10 @@ mod tests {
     #[test]
     fn texts_are_cut_by_an_ellipsis_or_filled() {
         assert_eq!((fit("abc", 5, false), fit("abc", 5, true)), ("abc  ".into(), "  abc".into()));
-        assert_eq!((fit("abcdef", 4, true), fit("日本語", 4, false), fit("ab", 0, false)), ("abc…".into(), "日… ".into(), String::new()));
+        assert_eq!(
+            (fit("abcdef", 4, true), fit("日本語", 4, false), fit("ab", 0, false)),
+            ("abc…".into(), "日… ".into(), String::new())
+        );
     }
 
     #[test]

@@ -58,7 +58,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A panic has given it back already; a second time would put the cursor on top of what it said.
+        if !thread::panicking() {
+            ratatui::restore();
+        }
     }
 }
 
@@ -77,6 +80,12 @@ pub(super) fn listen<M: From<Input> + Send + 'static>(tell: &mpsc::Sender<M>) ->
         let _ = signals.send(heard.into());
     })?;
     Ok(())
+}
+
+/// Whether this key is to be a panic, so that a test can see what becomes of the terminal.
+#[cfg(feature = "failpoints")]
+pub(super) fn is_planted_panic(key: KeyEvent) -> bool {
+    key.code == event::KeyCode::Char('!') && std::env::var_os("KLAMM_FAILPOINT_PANIC").is_some()
 }
 
 fn read_keys<M: From<Input>>(tell: &mpsc::Sender<M>) {

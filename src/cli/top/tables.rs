@@ -74,14 +74,14 @@ const PART: &[Column] = &[
 
 const CODES: &[Column] = &[
     Column::words("CODE", 24),
-    Column::figures("REFUSED/S", 9),
-    Column::figures("SINCE START", 11),
+    Column::figures("REFUSED/S", 10),
+    Column::figures("SINCE START", 12),
     Column::words("WHO", 0),
 ];
 
 const CLIENT_CODES: &[Column] = &[
     Column::words("CODE", 0),
-    Column::figures("SINCE START", 11),
+    Column::figures("SINCE START", 12),
     Column::figures("LATEST", 12),
     Column::words("", 22),
 ];
@@ -97,7 +97,7 @@ const REQUESTS: &[Column] = &[
 ];
 
 const PARTITIONS: &[Column] = &[
-    Column::figures("PARTITION", 9),
+    Column::figures("PARTITION", 10),
     Column::figures("RECORDS/S", 10),
     Column::words("OF ALL", 26),
     Column::words("LEADER", 0),
@@ -188,7 +188,7 @@ fn refused(row: &Row) -> Cell {
     let part = row.refusals_rate / row.requests_rate.max(row.refusals_rate).max(f64::MIN_POSITIVE);
     let text = match row.refusals_rate {
         0.0 => "0".to_owned(),
-        refused => format!("{} {}", rate(refused), percent(part)),
+        refused => format!("{} ({})", rate(refused), percent(part)),
     };
     Cell::number(text, row.refusals_rate).toned(if row.refusals_rate > 0.0 { Tone::Warn } else { Tone::Plain })
 }
@@ -212,7 +212,19 @@ fn client(row: &Row, model: &Model, now: u64) -> Vec<Cell> {
     let [name, events_rate, bytes_rate] = [Cell::word(&row.id), per_second(row.events_rate), size(row.bytes_rate)];
     let (refused_all, held) = (number(row.refused()), size(row.held as f64));
     let acks = took(&row.p99, model);
-    vec![name, events_rate, bytes_rate, refused(row), acks, quota, number(row.events), held, seen, refused_all, by_code(row)]
+    vec![
+        name,
+        events_rate,
+        bytes_rate,
+        refused(row),
+        acks,
+        quota,
+        number(row.events),
+        held,
+        seen,
+        refused_all,
+        by_code(row),
+    ]
 }
 
 fn topic(row: &Row, model: &Model) -> Vec<Cell> {
@@ -227,7 +239,19 @@ fn topic(row: &Row, model: &Model) -> Vec<Cell> {
     let unwritten = number(lost).toned(if lost > 0 { Tone::Bad } else { Tone::Plain });
     let [name, events_rate, bytes_rate] = [Cell::word(&row.id), per_second(row.events_rate), size(row.bytes_rate)];
     let (acks, refused_all) = (took(&row.p99, model), number(row.refused()));
-    vec![name, events_rate, bytes_rate, refused(row), acks, spread, number(row.events), partitions, unwritten, refused_all, by_code(row)]
+    vec![
+        name,
+        events_rate,
+        bytes_rate,
+        refused(row),
+        acks,
+        spread,
+        number(row.events),
+        partitions,
+        unwritten,
+        refused_all,
+        by_code(row),
+    ]
 }
 
 fn parts(rows: Option<&Vec<Row>>, model: &Model) -> Rows {
@@ -280,8 +304,15 @@ fn request(request: &Request) -> (String, Vec<Cell>) {
     };
     let answer = Cell::number(words, f64::from(*status)).toned(tone);
     let took = Cell::number(crate::cli::figures::took(*took), *took);
-    let cells =
-        vec![Cell::number(clock(*at), *at as f64), answer, Cell::word(topic), number(*events), size(*size_of as f64), took, Cell::word(id)];
+    let cells = vec![
+        Cell::number(clock(*at), *at as f64),
+        answer,
+        Cell::word(topic),
+        number(*events),
+        size(*size_of as f64),
+        took,
+        Cell::word(id),
+    ];
     // The topic too, so that the filter finds it.
     (format!("{id} {topic} {}", code.as_deref().unwrap_or_default()), cells)
 }

@@ -30,8 +30,7 @@ pub(super) struct Screen {
 
 impl Screen {
     fn new(subject: Subject) -> Self {
-        let pane =
-            |kind| Pane { kind, sort: first_sort(kind), filter: String::new(), chosen: None };
+        let pane = |kind| Pane { kind, sort: first_sort(kind), filter: String::new(), chosen: None };
         Self { panes: kinds(&subject).map(pane), subject, focus: 0 }
     }
 

@@ -26,14 +26,9 @@ const LABEL: usize = 19;
 pub(super) fn lines(model: &Model, ink: Ink, width: usize, now: Instant) -> Vec<Line<'static>> {
     let up = span(model.head.uptime);
     let bootstrap = model.bootstrap.join(", ");
-    let facts = format!(
-        "{} · {} · up {up} · Kafka {} ({bootstrap})",
-        model.version, model.instance, model.cluster
-    );
-    let title = vec![
-        Span::styled("klamm ", ink.title()),
-        Span::raw(fit(&plain(&facts), width.saturating_sub(6), false)),
-    ];
+    let facts = format!("{} · {} · up {up} · Kafka {} ({bootstrap})", model.version, model.instance, model.cluster);
+    let title =
+        vec![Span::styled("klamm ", ink.title()), Span::raw(fit(&plain(&facts), width.saturating_sub(6), false))];
     vec![Line::from(title), verdict(model, ink, width, now)]
 }
 
@@ -150,11 +145,12 @@ pub(super) fn foot(view: &View, model: &Model, ink: Ink, now: Instant) -> Line<'
         return Line::styled(format!("✓ {note}"), ink.tone(Tone::Good));
     }
     let deeper = view.screen().subject != Subject::All;
-    let mut keys = vec![("↑↓", "row"), ("Tab", "table"), ("Enter", "open")];
-    keys.extend(deeper.then_some(("Esc", "back")));
-    keys.extend([("s", "sort"), ("r", "reverse"), ("/", "filter"), ("?", "help"), ("q", "quit")]);
+    // 80 cells hold no more.
+    let mut keys = vec![if deeper { ("Esc", "back") } else { ("↑↓", "row") }];
+    keys.extend([("Tab", "table"), ("Enter", "open"), ("s", "sort"), ("r", "reverse"), ("/", "filter")]);
+    keys.extend([("?", "help"), ("q", "quit")]);
     let words = keys.into_iter().flat_map(|(key, does)| {
-        [Span::styled(key, ink.title()), Span::styled(format!(" {does}   "), ink.tone(Tone::Soft))]
+        [Span::styled(key, ink.title()), Span::styled(format!(" {does}  "), ink.tone(Tone::Soft))]
     });
     words.collect()
 }

@@ -113,5 +113,9 @@ fn batches(page: &Page) -> String {
         )
     });
     let words: Vec<_> = words.collect();
-    if words.is_empty() { "batches: none in the last second".to_owned() } else { format!("batches: {}", words.join("; ")) }
+    if words.is_empty() {
+        "batches: none in the last second".to_owned()
+    } else {
+        format!("batches: {}", words.join("; "))
+    }
 }

@@ -45,7 +45,9 @@ pub(super) fn lines(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Vec<Line<
 /// The name, how many, and the filter.
 fn rule(grid: &Grid, pane: &Pane, look: &Look, ink: Ink) -> Line<'static> {
     let many = match (grid.rows.len(), grid.all) {
-        (shown, all) if shown < all || !pane.filter.is_empty() => format!("{} of {}", count(shown as u64), count(all as u64)),
+        (shown, all) if shown < all || !pane.filter.is_empty() => {
+            format!("{} of {}", count(shown as u64), count(all as u64))
+        }
         (_, all) => count(all as u64),
     };
     let filter = match (&pane.filter, look.typing) {
