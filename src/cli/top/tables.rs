@@ -336,7 +336,7 @@ fn partitions(page: Option<&Page>) -> Rows {
 /// A bar of `width` cells.
 pub(super) fn bar(part: f64, width: usize) -> String {
     let full = (part.clamp(0.0, 1.0) * width as f64).round() as usize;
-    "█".repeat(full) + &"░".repeat(width - full)
+    "█".repeat(full) + &"·".repeat(width - full)
 }
 
 /// A part of 1 in four cells.

@@ -26,9 +26,12 @@ const LABEL: usize = 19;
 pub(super) fn lines(model: &Model, ink: Ink, width: usize, now: Instant) -> Vec<Line<'static>> {
     let up = span(model.head.uptime);
     let bootstrap = model.bootstrap.join(", ");
-    let facts = format!("{} · {} · up {up} · Kafka {} ({bootstrap})", model.version, model.instance, model.cluster);
-    let title =
-        vec![Span::styled("klamm ", ink.title()), Span::raw(fit(&plain(&facts), width.saturating_sub(6), false))];
+    let facts =
+        plain(&format!("{} · {} · up {up} · Kafka {} ({bootstrap})", model.version, model.instance, model.cluster));
+    let room = width.saturating_sub(6);
+    let whole = format!("{facts} · this replica only: all replicas in Grafana");
+    let facts = if Span::raw(&whole).width() <= room { whole } else { facts };
+    let title = vec![Span::styled("klamm ", ink.title()), Span::raw(fit(&facts, room, false))];
     vec![Line::from(title), verdict(model, ink, width, now)]
 }
 
@@ -109,7 +112,10 @@ pub(super) fn curves(subject: &Subject, model: &Model, ink: Ink, width: usize) -
         let values: Vec<f64> =
             points.iter().map(|point| point.get(place - shift).copied().flatten().unwrap_or_default()).collect();
         let most = values.iter().copied().fold(0.0, f64::max);
-        let label = format!("{name}, {}", span((values.len() * seconds) as u64));
+        let long = (values.len() * seconds) as u64;
+        // Whole minutes, as there is room for.
+        let long = if long < 60 { long } else { long - long % 60 };
+        let label = format!("{name}, {}", span(long));
         let peak = format!(" peak {}", fit(&rate(most), 9, false));
         let room = width.saturating_sub(LABEL + peak.len());
         Line::from(vec![

@@ -23,16 +23,17 @@ pub(super) fn lines(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Vec<Line<
     let chosen = grid.place(pane.chosen.as_deref());
     let first = (chosen + 1).saturating_sub(look.rows);
     for (place, (_, cells)) in grid.rows.iter().enumerate().skip(first).take(look.rows) {
-        let mark = if look.focused && place == chosen { "›" } else { " " };
-        let mut spans = vec![Span::styled(mark, ink.title())];
+        let is_chosen = look.focused && place == chosen;
+        let mut spans = vec![Span::raw(if is_chosen { "›" } else { " " })];
         for (at, (column, of)) in shown.iter().enumerate() {
             let Some(cell) = cells.get(*column) else { continue };
             let gap = if at == 0 { "" } else { " " };
             let text = gap.to_owned() + &fit(&plain(&cell.text), of.width, of.right);
-            spans.push(Span::styled(text, ink.tone(cell.tone)));
+            // Colours turned round are hard to read.
+            spans.push(Span::styled(text, ink.tone(if is_chosen { Tone::Plain } else { cell.tone })));
         }
         let line = Line::from(spans);
-        lines.push(if look.focused && place == chosen { line.style(ink.chosen()) } else { line });
+        lines.push(if is_chosen { line.style(ink.chosen()) } else { line });
     }
     if grid.rows.is_empty() && look.rows > 0 {
         let words = if grid.all > 0 { "No name has that in it." } else { grid.empty };
