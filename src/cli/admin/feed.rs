@@ -106,7 +106,7 @@ impl Reader {
     fn run(mut self) {
         while !self.shared.ended.load(Relaxed) {
             let (news, pause) = match self.stream() {
-                End::Lost(why, wait) => (News::Lost(why), wait.or(self.parser.retry()).unwrap_or(PAUSE)),
+                End::Lost(why, wait) => (News::Lost(why), wait.or_else(|| self.parser.retry()).unwrap_or(PAUSE)),
                 End::Refused(why) => {
                     (self.tell)(News::Refused(why));
                     return;

@@ -8,6 +8,7 @@ use super::super::view::Pane;
 use crate::cli::figures::{count, plain};
 
 /// How a table is to be shown.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     /// Keys act on it.
     pub(super) focused: bool,
@@ -19,7 +20,7 @@ pub(super) struct Look {
 
 pub(super) fn lines(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Vec<Line<'static>> {
     let shown = grid.shown(look.width);
-    let mut lines = vec![rule(grid, pane, &look, ink), heads(grid, &shown, ink)];
+    let mut lines = vec![rule(grid, pane, look, ink), heads(grid, &shown, ink)];
     let chosen = grid.place(pane.chosen.as_deref());
     let first = (chosen + 1).saturating_sub(look.rows);
     for (place, (_, cells)) in grid.rows.iter().enumerate().skip(first).take(look.rows) {
@@ -44,7 +45,7 @@ pub(super) fn lines(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Vec<Line<
 }
 
 /// The name, how many, and the filter.
-fn rule(grid: &Grid, pane: &Pane, look: &Look, ink: Ink) -> Line<'static> {
+fn rule(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Line<'static> {
     let many = match (grid.rows.len(), grid.all) {
         (shown, all) if shown < all || !pane.filter.is_empty() => {
             format!("{} of {}", count(shown as u64), count(all as u64))
