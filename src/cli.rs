@@ -10,15 +10,19 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::load::Source;
 
+mod admin;
 mod check;
 mod completions;
 mod config;
 mod dev;
+mod figures;
 pub mod keys;
 mod probe;
 mod serve;
 mod size;
 mod spool;
+mod tail;
+mod top;
 mod version;
 
 /// HTTP ingest gateway for Apache Kafka.
@@ -38,6 +42,8 @@ Examples:
   klamm check --config klamm.yaml           all faults at once, without Kafka
   klamm probe --ready                       whether the one on this machine can serve
   klamm size --events 1000000/s             how many of them, partitions and brokers that takes
+  klamm top                                 watch it: clients, topics, refusals
+  klamm tail --client shop --refused        its requests as they are answered, a line each
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 75 a spool is not empty yet, 78 faulty configuration.";
 
@@ -50,6 +56,8 @@ enum Command {
     Keys(keys::Keys),
     Probe(probe::Probe),
     Size(size::Size),
+    Top(top::Top),
+    Tail(tail::Tail),
     Spool(spool::Spool),
     Version(version::Version),
     Completions(completions::Completions),
@@ -105,6 +113,8 @@ impl Command {
             Command::Keys(keys) => keys.run(out),
             Command::Probe(probe) => probe.run(out),
             Command::Size(size) => size.run(out),
+            Command::Top(top) => top.run(),
+            Command::Tail(tail) => tail.run(out),
             Command::Spool(spool) => spool.run(out),
             Command::Version(version) => version.run(out),
             Command::Completions(completions) => completions.run(out),

@@ -14,10 +14,10 @@ use crate::support::{keys, soon};
 #[cfg(feature = "ui")]
 mod page;
 
-const TOPICS: [&str; 2] = ["live-a", "live-b"];
+pub(crate) const TOPICS: [&str; 2] = ["live-a", "live-b"];
 
 /// Three clients, two topics; `tiny` may send four requests at once.
-fn start(mock: &Mock, admin: &str, rest: &str) -> Gateway {
+pub(crate) fn start(mock: &Mock, admin: &str, rest: &str) -> Gateway {
     let clients: String = [("shop", "{}"), ("till", "{}"), ("tiny", "{ requests: 1/m, burst: 4m }")]
         .iter()
         .map(|(name, limits)| client(name, "[\"live-*\"]", limits))
@@ -32,14 +32,14 @@ fn start(mock: &Mock, admin: &str, rest: &str) -> Gateway {
     )
 }
 
-async fn post(gateway: &Gateway, who: &str, topic: &str, body: &str) -> u16 {
+pub(crate) async fn post(gateway: &Gateway, who: &str, topic: &str, body: &str) -> u16 {
     let key = bearer(who);
     let headers = [("authorization", key.as_str()), ("content-type", "application/json"), ("kafka-key", "secret-key")];
     Client::new(gateway.ingest()).post(&format!("/v1/topics/{topic}/events"), &headers, body.to_owned()).await.status
 }
 
 /// Good events of three clients to two topics, and refusals of three codes.
-async fn load(gateway: &Gateway) {
+pub(crate) async fn load(gateway: &Gateway) {
     let large = format!("\"{}\"", "x".repeat(2000));
     for (who, topic, body, status) in [
         ("shop", "live-a", "{\"n\":1}", 200),
@@ -297,7 +297,7 @@ async fn the_fifty_first_viewer_gets_503_until_one_leaves() {
     .await;
 }
 
-fn admin_key(name: &str) -> String {
+pub(crate) fn admin_key(name: &str) -> String {
     format!("keys: [{{ label: {name}, sha256: \"{}\" }}]", keys::fixed(name).sha256)
 }
 

@@ -42,3 +42,4 @@ mod spooling;
 mod support;
 mod support_works;
 mod systemd;
+mod terminal;

@@ -22,6 +22,7 @@ pub(crate) mod scratch;
 pub(crate) mod steady;
 #[cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "who hangs by a failpoint is watched"))]
 pub(crate) mod supervisor;
+pub(crate) mod tmux;
 
 use std::thread;
 use std::time::{Duration, Instant};
