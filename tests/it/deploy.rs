@@ -3,6 +3,7 @@
 
 mod dashboards;
 mod live;
+mod package;
 mod promql;
 mod rules;
 mod runbooks;
