@@ -54,7 +54,8 @@ java_major() {
 
 # A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests;
 # strace to count system calls; systemd's check of units; HAProxy as a second reader of the same requests (where only
-# root's PATH may lead); Prometheus and promtool for the rules and dashboards; Chromium to look at the live page.
+# root's PATH may lead); Prometheus and promtool for the rules and dashboards; docker-compose to read
+# deploy/compose.yaml; Chromium to look at the live page.
 check_test() {
   local major
   major=$(java_major)
@@ -67,6 +68,7 @@ check_test() {
   need chromium chromium
   [[ -x /usr/sbin/haproxy ]] || need haproxy haproxy
   need promtool prometheus
+  need docker-compose docker-compose
 }
 
 java_package() {
