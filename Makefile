@@ -26,11 +26,15 @@ UPLOT_PACKAGE := $(shell awk '{ print $$2 }' $(UPLOT_PIN))
 UPLOT_HOME    := .cache/uplot
 UPLOT_STAMP   := $(UPLOT_HOME)/$(UPLOT_PACKAGE).stamp
 
+# What makes the Debian package. Into a folder of its own: nothing is installed for the user.
+CARGO_DEB_VERSION := 3.8.0
+CARGO_DEB         := .cache/tools/cargo-deb-$(CARGO_DEB_VERSION).stamp
+
 HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards chart chart-golden lint kafka uplot demo-real setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards chart chart-golden lint kafka uplot demo-real deb test-deploy fresh-check setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -135,6 +139,23 @@ demo-real: $(UPLOT_STAMP) ## real GitHub webhook payloads through `klamm serve` 
 	@$(MAKE) -s --no-print-directory $(KAFKA_STAMP) $(HOOKS_INDEX)
 	KLAMM_DEMO_PAYLOADS='$(CURDIR)/$(HOOKS_INDEX)' \
 	  cargo test $(BUILD_FLAGS) --test it demo_real -- --ignored --nocapture --test-threads 1
+
+deb: $(CARGO_DEB) ## build the Debian package: target/debian/klamm_*.deb
+	@scripts/setup.sh build npm deb
+	scripts/build-deb.sh
+
+test-deploy: deb ## what is deployed, installed and run; needs root for most of it (ONLY=deb, ALLOW_MISSING=1)
+	@scripts/setup.sh build deb deploy
+	@ONLY='$(ONLY)' ALLOW_MISSING='$(ALLOW_MISSING)' scripts/test-deploy.sh
+
+fresh-check: ## README's commands in a Debian 12 with a Rust toolchain and nothing else, as root (STEPS=run,release,test)
+	@scripts/setup.sh build deploy
+	@STEPS='$(STEPS)' scripts/fresh-check.sh
+
+$(CARGO_DEB):
+	@scripts/setup.sh build
+	cargo install --locked --force --root .cache/tools --version $(CARGO_DEB_VERSION) cargo-deb
+	@touch $@
 
 # Into a folder beside the final one first: a fetch that was cut leaves no half set of jars behind.
 $(KAFKA_STAMP): $(KAFKA_POM)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what the named parts of the build need; installs missing Debian packages where it may, else says which.
 #
-#   scripts/setup.sh [build] [lint] [test] [npm] [callgrind]
+#   scripts/setup.sh [build] [lint] [test] [npm] [callgrind] [deb] [deploy]
 #
 # Exit 0: everything is there. Exit 1: something is missing that it cannot or may not install; it says what.
 # It never installs a Rust toolchain and never changes anything when nothing is missing.
@@ -86,14 +86,23 @@ check_npm() { need npm npm; }
 
 check_callgrind() { need valgrind valgrind; }
 
+# The libraries that the package depends on, from the binary.
+check_deb() { need dpkg-shlibdeps dpkg-dev; }
+
+# A Debian 12 to install things in, where this may be made (only root can, and only root's PATH may lead there).
+check_deploy() {
+  [[ $(id -u) == 0 ]] || return 0
+  [[ -x /usr/sbin/debootstrap ]] || need debootstrap debootstrap
+}
+
 check() {
   missing=()
   faults=()
   local part
   for part in "$@"; do
     case $part in
-      build | lint | test | npm | callgrind) "check_$part" ;;
-      *) echo "setup: unknown part '$part' (build, lint, test, npm, callgrind)" >&2; exit 1 ;;
+      build | lint | test | npm | callgrind | deb | deploy) "check_$part" ;;
+      *) echo "setup: unknown part '$part' (build, lint, test, npm, callgrind, deb, deploy)" >&2; exit 1 ;;
     esac
   done
 }

@@ -15,6 +15,7 @@ mod completions;
 mod config;
 mod dev;
 pub mod keys;
+mod man;
 mod probe;
 mod serve;
 mod spool;
@@ -50,6 +51,7 @@ enum Command {
     Spool(spool::Spool),
     Version(version::Version),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Where the configuration comes from; shared by all commands that read it.
@@ -104,6 +106,7 @@ impl Command {
             Command::Spool(spool) => spool.run(out),
             Command::Version(version) => version.run(out),
             Command::Completions(completions) => completions.run(out),
+            Command::Man(man) => man.run(out),
         }
     }
 }
@@ -177,5 +180,44 @@ mod tests {
         for shell in ["bash", "zsh", "fish"] {
             assert!(run(&["klamm", "completions", shell]).1.contains("klamm"), "{shell}");
         }
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let (code, page) = run(&["klamm", "man"]);
+        assert!(code == ExitCode::SUCCESS && page.contains(".TH klamm 1"), "{page}");
+        let directory = tempfile::tempdir().unwrap();
+        run(&["klamm", "man", "--dir", directory.path().to_str().unwrap()]);
+        let has = |name: &str| directory.path().join(name).exists();
+        assert_eq!(std::fs::read_to_string(directory.path().join("klamm.1")).unwrap(), page);
+        for command in definition().get_subcommands() {
+            assert!(has(&format!("klamm-{}.1", command.get_name())), "{command}");
+        }
+        assert!(has("klamm-spool-ls.1") && !has("klamm-help.1"));
+    }
+
+    #[test]
+    fn whether_a_broker_is_named_is_told_whatever_else_is_wrong() {
+        let named = |set: &[&str]| {
+            let flags = set.iter().flat_map(|set| ["--set", set]);
+            run(&["klamm", "check", "--broker"].into_iter().chain(flags).collect::<Vec<_>>()).0
+        };
+        assert_eq!(named(&["kafka.default.bootstrap=[k:1]"]), ExitCode::SUCCESS);
+        assert_eq!(named(&["kafka.default.bootstrap=[k]", "caps.depth=0"]), ExitCode::SUCCESS);
+        assert_eq!(named(&["kafka.default.bootstrap=[]"]), ExitCode::FAILURE);
+        assert_eq!(named(&["caps.depth=0"]), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_spool_that_holds_nothing_is_told_by_the_exit_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let ls = |extra: &[&str]| {
+            let line = ["klamm", "spool", "ls", "--dir", directory.path().to_str().unwrap()];
+            run(&[&line[..], extra].concat()).0
+        };
+        assert_eq!(ls(&["--exit-code"]), ExitCode::SUCCESS);
+        std::fs::write(directory.path().join("0000000000000001-0-00000000.bad"), "x").unwrap();
+        assert_eq!(ls(&["--exit-code"]), ExitCode::from(spool::NOT_YET));
+        assert_eq!(ls(&[]), ExitCode::SUCCESS);
     }
 }

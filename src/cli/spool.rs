@@ -16,6 +16,9 @@ use crate::stages::spool::{Settings, inspect};
 mod drain;
 mod show;
 
+/// The exit code where events are left: try again later (`EX_TEMPFAIL` of sysexits.h).
+pub(super) const NOT_YET: u8 = 75;
+
 /// Look into a spool, repair it, or send what it holds
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -36,6 +39,9 @@ enum Command {
         /// As one JSON document
         #[arg(long)]
         json: bool,
+        /// Exit code 75 where events wait, damaged files lie there or a klamm runs on it
+        #[arg(long)]
+        exit_code: bool,
     },
     /// Read every byte; exit code 1 where something is damaged, with file, offset and the events lost
     Verify {
@@ -120,7 +126,7 @@ impl At {
 impl Spool {
     pub(super) fn run(self, out: &mut dyn Write) -> io::Result<ExitCode> {
         match self.command {
-            Command::Ls { at, json } => at.with(|settings| list(&settings, json, out)),
+            Command::Ls { at, json, exit_code } => at.with(|settings| list(&settings, json, exit_code, out)),
             Command::Verify { at } => at.with(|settings| verify(&settings, out)),
             Command::Dump { at, filter } => at.with(|settings| dump(&settings, &filter, out)),
             Command::Repair { at, yes } => at.with(|settings| repair(settings, yes, out)),
@@ -129,7 +135,7 @@ impl Spool {
     }
 }
 
-fn list(settings: &Settings, json: bool, out: &mut dyn Write) -> io::Result<ExitCode> {
+fn list(settings: &Settings, json: bool, exit_code: bool, out: &mut dyn Write) -> io::Result<ExitCode> {
     let report = inspect::report(&settings.dir)?;
     if json {
         serde_json::to_writer(&mut *out, &report)?;
@@ -137,7 +143,7 @@ fn list(settings: &Settings, json: bool, out: &mut dyn Write) -> io::Result<Exit
     } else {
         show::list(&report, SystemTime::now(), out)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if exit_code && !report.is_empty() { ExitCode::from(NOT_YET) } else { ExitCode::SUCCESS })
 }
 
 fn verify(settings: &Settings, out: &mut dyn Write) -> io::Result<ExitCode> {

@@ -14,6 +14,8 @@ use crate::units::{ByteSize, Span};
 mod access;
 mod kafka;
 
+pub use kafka::is_no_broker;
+
 /// Every rule that `config` breaks; empty for a valid one.
 pub fn faults(config: &Config) -> Vec<Fault> {
     let mut rules = Rules::default();

@@ -7,6 +7,7 @@ mod dashboards;
 mod files;
 mod image;
 mod live;
+mod package;
 mod promql;
 mod rules;
 mod runbooks;

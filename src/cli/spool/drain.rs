@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::NOT_YET;
 use crate::boot::{self, Error};
 use crate::cli::{BAD_CONFIG, ConfigArgs};
 use crate::config::{environment, load};
@@ -13,9 +14,6 @@ use crate::librdkafka;
 use crate::shutdown::Signals;
 use crate::telemetry::logs;
 use crate::units::Span;
-
-/// The exit code where events are left: try again later (`EX_TEMPFAIL` of sysexits.h).
-const NOT_YET: u8 = 75;
 
 /// Send what the spool holds, without listeners; exit code 0 once it is empty, 75 while events are left
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::{Rules, is_host_port};
-use crate::config::fault::Path;
+use crate::config::fault::{Fault, Path};
 use crate::config::secrets::Properties;
 use crate::config::{Cluster, Config};
 use crate::units::{ByteSize, Span};
@@ -35,10 +35,17 @@ pub(super) const DERIVED: [(&str, &str); 22] = [
     ("message.copy.max.bytes", "klamm decides what is copied"),
 ];
 
+const NO_BROKER: &str = "is required: `host:port` of some brokers";
+
+/// Whether `fault` says that no broker is named.
+pub fn is_no_broker(fault: &Fault) -> bool {
+    fault.message == NO_BROKER
+}
+
 pub(super) fn check(config: &Config, rules: &mut Rules) {
     if !config.kafka.contains_key("default") {
         let path = Path::of(["kafka", "default", "bootstrap"]);
-        rules.fault(path, "is required: `host:port` of some brokers");
+        rules.fault(path, NO_BROKER);
     }
     for (name, cluster) in &config.kafka {
         let path = Path::of(["kafka", name]);
@@ -56,7 +63,7 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
 fn check_cluster(config: &Config, cluster: &Cluster, path: &Path, rules: &mut Rules) {
     let bootstrap = path.key("bootstrap");
     if cluster.bootstrap.is_empty() {
-        rules.fault(bootstrap.clone(), "is required: `host:port` of some brokers");
+        rules.fault(bootstrap.clone(), NO_BROKER);
     }
     for (index, broker) in cluster.bootstrap.iter().enumerate() {
         if !is_host_port(broker) {

@@ -86,6 +86,11 @@ impl Report {
     pub fn events(&self) -> u64 {
         self.streams.iter().map(|stream| stream.events).sum()
     }
+
+    /// Whether the directory holds nothing that anybody could miss, and no klamm writes to it.
+    pub fn is_empty(&self) -> bool {
+        !self.running && !self.is_damaged() && self.events() == 0 && self.aside.is_empty()
+    }
 }
 
 /// An entry that waits, as it is shown.
