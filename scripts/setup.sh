@@ -89,10 +89,18 @@ check_callgrind() { need valgrind valgrind; }
 # The libraries that the package depends on, from the binary.
 check_deb() { need dpkg-shlibdeps dpkg-dev; }
 
-# A Debian 12 to install things in, where this may be made (only root can, and only root's PATH may lead there).
+# What checks the Helm chart (helm itself is built from its Go module, where there is a Go), and a Debian 12 to install
+# things in, where this may be made (only root can, and only root's PATH may lead there).
 check_deploy() {
+  need npm npm
+  need promtool prometheus
+  need curl curl
+  if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
   [[ $(id -u) == 0 ]] || return 0
   [[ -x /usr/sbin/debootstrap ]] || need debootstrap debootstrap
+  need buildah buildah
+  need ip iproute2
+  need setpriv util-linux
 }
 
 check() {

@@ -12,7 +12,7 @@ source tests/deploy/helm/fetch.sh
 fetch || exit $?
 export PYTHONDONTWRITEBYTECODE=1
 readonly CHART=deploy/helm/klamm HERE=tests/deploy/helm
-klamm=${KLAMM_BINARY:-target/debug/klamm}
+klamm=${KLAMM_BINARY:-${CARGO_TARGET_DIR:-target}/release/klamm}
 work=$(mktemp -d)
 children=()
 trap 'rm -rf "$work"; for child in "${children[@]}"; do kill "$child"; done' EXIT
@@ -80,7 +80,7 @@ rules() {
 }
 
 configs() {
-  [[ -x $klamm ]] || fail "no klamm at $klamm to check the config with: make test-deploy builds it, KLAMM_BINARY names another"
+  [[ -x $klamm ]] || fail "no klamm at $klamm: make test-deploy builds it, KLAMM_BINARY names another"
   for set in "${sets[@]}"; do
     rm -rf "$work/parts"
     check parts "$work/$set" "$work/parts"
