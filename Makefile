@@ -34,7 +34,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards lint kafka uplot demo-real deb test-deploy fresh-check setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards chart chart-golden lint kafka uplot demo-real deb test-deploy fresh-check setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -112,6 +112,13 @@ rolling: $(UPLOT_STAMP) ## three klamm behind HAProxy, replaced one by one under
 dashboards: $(UPLOT_STAMP) ## write deploy/grafana/*.json from their source, tests/it/deploy/dashboards
 	@scripts/setup.sh build
 	KLAMM_DASHBOARDS=write cargo test $(BUILD_FLAGS) --test it deploy::dashboards::the_dashboards
+
+chart: ## copy the rules and dashboards into the Helm chart, which must hold its files
+	cp deploy/prometheus/rules.yml deploy/helm/klamm/files/
+	rm -f deploy/helm/klamm/files/dashboards/*.json && cp deploy/grafana/*.json deploy/helm/klamm/files/dashboards/
+
+chart-golden: ## write tests/deploy/helm/golden, what the chart renders for each of tests/deploy/helm/values (needs Go)
+	tests/deploy/helm.sh --write
 
 lint: $(UPLOT_STAMP) ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint

@@ -55,7 +55,7 @@ java_major() {
 # A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests;
 # kill and strace, the latter to count system calls; systemd's check of units; HAProxy as a second reader of the same
 # requests (where only root's PATH may lead); Prometheus and promtool for the rules and dashboards; Chromium to look at the
-# live page, tmux to look at what is drawn in a terminal.
+# live page, docker-compose to read deploy/compose.yaml, tmux to look at what is drawn in a terminal.
 check_test() {
   local major
   major=$(java_major)
@@ -70,6 +70,7 @@ check_test() {
   [[ -x /usr/sbin/haproxy ]] || need haproxy haproxy
   need promtool prometheus
   need tmux tmux
+  need docker-compose docker-compose
 }
 
 java_package() {
@@ -90,10 +91,18 @@ check_callgrind() { need valgrind valgrind; }
 # The libraries that the package depends on, from the binary.
 check_deb() { need dpkg-shlibdeps dpkg-dev; }
 
-# A Debian 12 to install things in, where this may be made (only root can, and only root's PATH may lead there).
+# What checks the Helm chart (helm itself is built from its Go module, where there is a Go), and a Debian 12 to install
+# things in, where this may be made (only root can, and only root's PATH may lead there).
 check_deploy() {
+  need npm npm
+  need promtool prometheus
+  need curl curl
+  if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
   [[ $(id -u) == 0 ]] || return 0
   [[ -x /usr/sbin/debootstrap ]] || need debootstrap debootstrap
+  need buildah buildah
+  need ip iproute2
+  need setpriv util-linux
 }
 
 check() {
