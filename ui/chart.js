@@ -9,7 +9,7 @@ const HEIGHT = 150;
 const charts = new Set();
 
 /** The value of a colour that the style sheet names; it depends on light and dark. */
-function colour(name) {
+export function colour(name) {
   const probe = h("span");
   probe.style.color = `var(${name})`;
   document.body.append(probe);

@@ -34,6 +34,8 @@ pub(super) struct Curves {
 #[derive(Serialize)]
 pub(super) struct Drawn {
     step: usize,
+    /// When the last point was added, in milliseconds since the epoch.
+    at: u64,
     points: Vec<[Option<f64>; 7]>,
 }
 
@@ -67,11 +69,11 @@ impl Curves {
         self.rows.retain(|id, _| there.contains(id.as_str()));
     }
 
-    /// The curve of `id`, empty where there is none.
-    pub(super) fn draw(&self, id: &str) -> Drawn {
+    /// The curve of `id`, which was last lengthened at `at`; empty where there is none.
+    pub(super) fn draw(&self, id: &str, at: u64) -> Drawn {
         let number = |value: f32| Some(round(value.into(), 1e6)).filter(|value| value.is_finite());
         let points = self.rows.get(id).map(|curve| curve.points.iter().map(|point| point.map(number)).collect());
-        Drawn { step: STEP, points: points.unwrap_or_default() }
+        Drawn { step: STEP, at, points: points.unwrap_or_default() }
     }
 }
 
@@ -106,13 +108,13 @@ mod tests {
         for _ in 0..SPAN / STEP + 10 {
             curves.push([row(2.0)].iter());
         }
-        assert_eq!(curves.draw("a").points.len(), SPAN / STEP);
+        assert_eq!(curves.draw("a", 0).points.len(), SPAN / STEP);
         for _ in 0..SPAN / STEP - 1 {
             curves.push([row(0.0)].iter());
         }
-        assert_eq!(curves.draw("a").points.len(), SPAN / STEP);
+        assert_eq!(curves.draw("a", 0).points.len(), SPAN / STEP);
         curves.push([row(0.0)].iter());
-        assert_eq!((curves.draw("a").points.len(), memory.usage().0), (0, 0));
+        assert_eq!((curves.draw("a", 0).points.len(), memory.usage().0), (0, 0));
         curves.push([row(1.0)].iter());
         curves.push([].iter());
         assert_eq!(memory.usage().0, 0, "it goes with its row");
@@ -122,6 +124,6 @@ mod tests {
     fn without_memory_there_is_no_curve() {
         let mut curves = Curves::new(Memory::new(100));
         curves.push([row(1.0)].iter());
-        assert!(curves.draw("a").points.is_empty());
+        assert!(curves.draw("a", 0).points.is_empty());
     }
 }

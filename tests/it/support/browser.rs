@@ -78,6 +78,18 @@ impl Browser {
         );
     }
 
+    /// Puts another tab in front: this one is hidden, as the browser itself has it.
+    pub(crate) fn hide(&mut self) {
+        let session = self.session.take();
+        self.call("Target.createTarget", json!({ "url": "about:blank" }));
+        self.session = session;
+    }
+
+    /// Puts this tab in front again.
+    pub(crate) fn show(&mut self) {
+        self.call("Page.bringToFront", json!({}));
+    }
+
     /// The value of an expression of JavaScript; a promise is waited for.
     pub(crate) fn eval(&mut self, script: &str) -> Value {
         let result =
@@ -100,6 +112,15 @@ impl Browser {
                 panic!("{what}: not within 20 s; {:?}\n{}", self.complaints, text.as_str().unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Presses a key, as a hand does: `Tab`, `Enter`.
+    pub(crate) fn press(&mut self, key: &str) {
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": if key == "Enter" { 13 } else { 9 } });
+            self.call("Input.dispatchKeyEvent", event);
         }
     }
 
