@@ -30,7 +30,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards lint kafka uplot demo-real setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards page-cost pictures lint kafka uplot demo-real setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -108,6 +108,15 @@ rolling: $(UPLOT_STAMP) ## three klamm behind HAProxy, replaced one by one under
 dashboards: $(UPLOT_STAMP) ## write deploy/grafana/*.json from their source, tests/it/deploy/dashboards
 	@scripts/setup.sh build
 	KLAMM_DASHBOARDS=write cargo test $(BUILD_FLAGS) --test it deploy::dashboards::the_dashboards
+
+page-cost: $(UPLOT_STAMP) ## what the live page costs with 1,000 clients: CPU, bytes for a viewer, a scrape (7 minutes)
+	@scripts/setup.sh build
+	cargo build $(BUILD_FLAGS) --release --workspace --bins
+	KLAMM_BINARY=target/release/klamm cargo test $(BUILD_FLAGS) --test it live::cost -- --ignored --nocapture --test-threads 1
+
+pictures: $(UPLOT_STAMP) ## pictures of the live page after a minute of the demo, into target/ui
+	@scripts/setup.sh build test
+	cargo test $(BUILD_FLAGS) --test it live::pictures -- --ignored --nocapture
 
 lint: $(UPLOT_STAMP) ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint

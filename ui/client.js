@@ -70,7 +70,7 @@ export function client(feed, keep, id) {
       requests.update(page.requests);
       const quota = page.quotas ?? [];
       const bars = quota.map((one) => h("li", {}, h("b", {}, one.name), bar(one.left / one.burst, `${size(one.name, one.left)} of ${size(one.name, one.burst)} left`, tone(one.left / one.burst)),
-        h("span", { class: "soft" }, `${size(one.name, one.burst / one.window)}/s, at most ${size(one.name, one.burst)} at once`)));
+        h("span", { class: "soft" }, `${pace(one)}, at most ${size(one.name, one.burst)} at once`)));
       fill(quotas, h("h2", {}, "Quotas"), quota.length > 0 ? h("ul", { class: "quotas" }, bars) : h("p", { class: "empty" }, "No quota holds for it."));
       const words = JSON.stringify([page.problems, row?.codes, row?.recent]);
       if (words === shown) return;
@@ -90,6 +90,12 @@ export function client(feed, keep, id) {
       fill(problems, h("h2", {}, "Refusals by code, with the latest answer"), details.length > 0 ? details : h("p", { class: "empty" }, "None since the start."));
     },
   };
+}
+
+/** How much it may send on and on: what is scarce, by the minute. */
+function pace({ name, burst, window }) {
+  const second = burst / window;
+  return second < 1 ? `${size(name, second * 60)}/min` : `${size(name, second)}/s`;
 }
 
 const size = (name, n) => (name === "bytes" ? format.bytes(n) : format.count(n));

@@ -21,8 +21,16 @@ export function shares(codes) {
   return ranked(codes).map(([code, n]) => [code, n / all]);
 }
 
+/** Codes that a cell names. */
+const MOST = 3;
+
 /** The shares of the last minute, in words. */
-const shareWords = (row) => shares(row.recent).map(([code, part]) => `${code} ${format.percent(part)}`).join(", ") || "–";
+function shareWords(row) {
+  const list = shares(row.recent);
+  const words = list.slice(0, MOST).map(([code, part]) => `${code} ${format.percent(part)}`);
+  if (list.length > MOST) words.push(`${list.length - MOST} more`);
+  return words.join(", ") || "–";
+}
 
 function refusals(row) {
   if (row.rf === 0) return "0";

@@ -25,7 +25,7 @@ export function tap(feed, keep, _, query, go) {
     const wanted = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
     go(`#/tap${wanted.size > 0 ? `?${wanted}` : ""}`);
   } },
-    field("client", "Client", "any"), field("topic", "Topic", "any"), field("code", "Code", "any, accepted, refused"),
+    field("client", "Client", "any"), field("topic", "Topic", "any"), field("code", "Code", "any"),
     h("button", { type: "submit" }, "Watch"), pausing,
     choices("clients", [...feed.clients.keys()]), choices("topics", [...feed.topics.keys()]), choices("codes", [...codes]));
   const note = h("p", { class: "soft", role: "status" }, "Connecting.");

@@ -23,7 +23,7 @@ export function topic(feed, keep, id) {
     { key: "last", title: "Last", value: (row) => row.last, cell: (row) => format.ago(row.last, feed.at / 1000) },
   ], { id: (row) => row.error, start: "-count", empty: "None since the start." });
   const policy = h("section", { class: "panel" });
-  const body = h("div", {}, facts, h("div", { class: "charts" }, charts.map((chart) => chart.element)), clients.element, partitions.element, batches, errors.element, policy);
+  const body = h("div", {}, facts, h("div", { class: "charts" }, charts.map((chart) => chart.element)), clients.element, partitions.element, h("div", { class: "pair" }, batches, errors.element), policy);
   const gone = h("div", { hidden: true }, missing("topic", id));
   const tap = h("a", { class: "button", href: `#/tap?topic=${enc(id)}` }, "Watch its requests");
   const element = h("div", {}, back("topic"), heading(id, tap), gone, body);

@@ -142,7 +142,12 @@ impl Sampler {
 
     /// What a viewer begins with (all there is, or, if it has seen `last`, what came since), and the frames from then on.
     pub(super) fn join(&self, last: Option<&str>) -> (Bytes, broadcast::Receiver<Bytes>) {
-        let state = self.state();
+        let mut state = self.state();
+        if self.frames.receiver_count() == 0 {
+            // It begins with all there is: frames need not repeat that.
+            state.clients.note_sent();
+            state.topics.note_sent();
+        }
         let frames = self.frames.subscribe();
         let seen = last.and_then(|id| self.tick_of(id));
         let seen = seen.filter(|tick| (state.tick.saturating_sub(SPAN as u64)..=state.tick).contains(tick));

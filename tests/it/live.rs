@@ -15,6 +15,8 @@ use crate::support::{keys, soon};
 mod cost;
 #[cfg(feature = "ui")]
 mod page;
+#[cfg(feature = "ui")]
+mod pictures;
 
 const TOPICS: [&str; 2] = ["live-a", "live-b"];
 
@@ -316,6 +318,22 @@ async fn the_fifty_first_viewer_gets_503_until_one_leaves() {
         (Events::open(gateway.admin(), "/admin/stream", &[]).status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_come_once_a_second_and_a_silent_stream_says_that_it_is_alive() {
+    let mock = Mock::start(&TOPICS);
+    let gateway = start(&mock, "", "");
+    let mut events = Events::open(gateway.admin(), "/admin/stream", &[]);
+    let hello = events.next("hello").expect("a beginning");
+    assert_eq!(hello["limits"]["span"], 600, "ten minutes are kept");
+    let ats: Vec<_> = (0..4).filter_map(|_| events.next("tick")?["at"].as_u64()).collect();
+    let apart = ats[3] - ats[0];
+    // A machine that is busy may leave one out.
+    assert!((2900..=10_000).contains(&apart), "three seconds lie between: {ats:?}");
+    let mut silent = Events::open(gateway.admin(), "/admin/tap", &[]);
+    silent.next("hello").expect("a beginning");
+    assert!(silent.comment_within(Duration::from_secs(20)), "the tap says nothing by itself");
 }
 
 fn admin_key(name: &str) -> String {

@@ -24,11 +24,13 @@ pub(super) struct Group<K> {
     pub(super) stirred: bool,
     /// Kept for who makes rows of it: something besides the counters moves still.
     pub(super) restless: bool,
+    /// Kept for the same: the least that was left of its quotas since its curve was last lengthened, from 0 to 1.
+    pub(super) least: f64,
 }
 
 impl<K> Group<K> {
     fn new(id: K) -> Self {
-        Self { id, members: Vec::new(), flow: Flow::default(), told: false, stirred: true, restless: false }
+        Self { id, members: Vec::new(), flow: Flow::default(), told: false, stirred: true, restless: false, least: 1.0 }
     }
 
     fn sum(&mut self, tracks: &[Track]) {

@@ -252,6 +252,11 @@ impl Table {
         (self.went <= tick).then(|| missed.map(|kept| &kept.row).collect())
     }
 
+    /// Whoever watches has all rows as they are.
+    pub(super) fn note_sent(&mut self) {
+        self.rows.values_mut().for_each(|kept| kept.sent = kept.changed);
+    }
+
     /// The rows to send at `tick`, which count as sent from then on.
     pub(super) fn due(&mut self, tick: u64) -> Vec<Row> {
         let mut rates: Vec<f64> = self.rows.values().map(|kept| kept.row.events_per_second).collect();
@@ -306,6 +311,9 @@ mod tests {
         assert!(table.gone().is_empty());
         assert_eq!(table.since(4).unwrap().len(), 1);
         assert_eq!(table.since(20).unwrap().len(), 0);
+        fill(&mut table, vec![row("b", 3.0)], 6);
+        table.note_sent();
+        assert!(table.due(7).is_empty(), "whoever watches begins with it");
     }
 
     #[test]

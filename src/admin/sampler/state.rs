@@ -75,8 +75,8 @@ impl State {
         }
         if self.lengthens() {
             self.lengthened = at;
-            self.client_curves.push(self.clients.all());
-            self.topic_curves.push(self.topics.all());
+            self.client_curves.push(self.clients.all(), &least(&mut self.roster.clients));
+            self.topic_curves.push(self.topics.all(), &HashMap::new());
             self.heat.push(self.roster.topics.iter().map(|group| group.id.as_str()), &self.sent);
         }
         let total = self.roster.total().row("");
@@ -104,7 +104,9 @@ impl State {
             let (bytes, share) = holds.unzip();
             let row = Row { room, held: bytes.unwrap_or_default(), share, ..group.flow.row(group.id.as_str()) };
             // A quota fills up again without a request, and what is held is given back.
-            group.restless = holds.is_some() || row.room.iter().flat_map(|room| room.values()).any(|left| *left < 1.0);
+            let left = row.room.iter().flat_map(|room| room.values().copied()).fold(1.0, f64::min);
+            group.restless = holds.is_some() || left < 1.0;
+            group.least = group.least.min(left);
             self.clients.put(row, self.tick);
         }
     }
@@ -149,6 +151,12 @@ impl State {
         ]);
         self.head = head;
     }
+}
+
+/// The least that was left of the quotas of each client that used them, since this was last asked.
+fn least(clients: &mut [Group<ClientId>]) -> HashMap<&str, f64> {
+    let used = clients.iter_mut().filter(|group| group.least < 1.0);
+    used.map(|group| (group.id.as_str(), std::mem::replace(&mut group.least, 1.0))).collect()
 }
 
 fn told<K: Borrow<str>>(groups: &[Group<K>]) -> impl Fn(&str) -> bool {

@@ -8,12 +8,11 @@ use serde_json::Value;
 use super::{TOPICS, admin_key, bucket, load, post, start};
 use crate::support::browser::Browser;
 use crate::support::client::Client;
-use crate::support::events::Events;
 use crate::support::gateway::Gateway;
-use crate::support::haproxy::Haproxy;
-use crate::support::kafka::free_port;
+use crate::support::keys;
 use crate::support::mock::Mock;
-use crate::support::{keys, soon};
+
+mod ways;
 
 fn open(gateway: &Gateway, view: &str) -> Browser {
     let mut browser = Browser::start(1280, 900);
@@ -109,6 +108,31 @@ async fn the_page_shows_what_the_scrape_says_sorts_filters_and_opens_a_client() 
         line.as_str().is_some_and(|line| line.starts_with(&format!("curl -i http://{ingest}/v1/topics/live-a/events"))),
         "{line}"
     );
+    let facts = browser.eval("document.querySelector('.facts').textContent");
+    let facts = facts.as_str().expect("text");
+    let version = concat!("klamm ", env!("CARGO_PKG_VERSION"));
+    for words in [version, " · up ", "Kafka default (", mock.bootstrap(), "this replica only: all replicas in Grafana"]
+    {
+        assert!(facts.contains(words), "{words} is not in {facts}");
+    }
+    assert_eq!(browser.eval("document.querySelector('.verdict').innerText.trim()"), "✓ All is well.");
+    let names = browser.eval("[...document.querySelectorAll('.tile .name')].map((one) => one.textContent).join()");
+    assert_eq!(names, "Events,Refused,Ack p99,Budget,Queue,Spool,Brokers");
+    for (caption, columns) in [
+        (
+            "Clients",
+            "Client,Events/s,Bytes/s,Refused/s,Why refused,p99,Quota left,In flight,Last seen,Events,Bytes,Refused",
+        ),
+        (
+            "Topics",
+            "Topic,Events/s,Bytes/s,p99,Busiest partition,Partitions,Not written,Refused/s,Why refused,Events,Bytes,Refused",
+        ),
+    ] {
+        let heads = format!(
+            "[...document.querySelectorAll('table')].find((one) => one.caption.textContent === '{caption}').tHead.rows[0].cells"
+        );
+        assert_eq!(browser.eval(&format!("[...{heads}].map((one) => one.textContent).join()")), columns);
+    }
     let chart = "document.querySelector('figure canvas')?.toDataURL()";
     let before = browser.until("a chart", chart);
 
@@ -299,104 +323,4 @@ async fn the_page_comes_back_by_itself_after_a_restart() {
     let gateway = Gateway::start(&config);
     browser.until("the new klamm", &format!("{READY} && /up [0-9] s/.test({uptime})"));
     drop(gateway);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again() {
-    let mock = Mock::start(&TOPICS);
-    let gateway = start(&mock, "", "");
-    gateway.ready().await;
-    let mut browser = open(&gateway, "");
-    browser.until("the first reading", READY);
-    // One place of fifty is the page's.
-    let watch = || Events::open(gateway.admin(), "/admin/stream", &[]);
-    let others: Vec<_> = (0..49).map(|_| watch()).collect();
-    assert!(others.iter().all(|viewer| viewer.status == 200));
-    assert_eq!(watch().status, 503);
-    browser.hide();
-    browser.until("the pause", "document.hidden && document.querySelector('.state').textContent.includes('paused')");
-    soon("the page's place is free", async || (watch().status == 200).then_some(())).await;
-    drop(others);
-    assert_eq!(post(&gateway, "shop", "live-a", "1").await, 200);
-    tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert_eq!(cell(&mut browser, "shop", "events"), "0", "nothing came");
-    browser.show();
-    browser.until("that it goes on", READY);
-    browser.until("what it missed", "document.querySelector('tr[data-id=shop]').innerText.includes('1')");
-    assert_eq!(cell(&mut browser, "shop", "events"), "1");
-    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn behind_a_proxy_that_takes_a_prefix_away_everything_is_there_login_included() {
-    let mock = Mock::start(&TOPICS);
-    let gateway = start(&mock, &admin_key("ops"), "");
-    gateway.ready().await;
-    let address = format!("127.0.0.1:{}", free_port());
-    let proxy = Haproxy::with(
-        &format!(
-            "defaults\n  mode http\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n\
-             listen ops\n  bind {address}\n  http-request deny unless {{ path_beg /ops/klamm/ }} or {{ path /ops/klamm/ui }}\n  \
-             http-request replace-path /ops/klamm(/.*) \\1\n  server klamm {}\n",
-            gateway.admin()
-        ),
-        vec![address],
-    );
-    let mut browser = Browser::start(1280, 900);
-    // Without the slash at the end: the page itself leads to the right place.
-    browser.open(&format!("http://{}/ops/klamm/ui#/tap", proxy.address(0)));
-    browser.until("the login", "document.querySelector('.login input')");
-    assert_eq!(browser.eval("location.pathname"), "/ops/klamm/ui/");
-    login(&mut browser, &keys::fixed("ops").text);
-    browser.until("the tap", "document.querySelector('h1')?.textContent === 'Tap' && document.body.innerText.includes('Bodies are not shown')");
-    assert_eq!(post(&gateway, "shop", "live-a", "12").await, 200);
-    browser.until("the request", "document.querySelector('main tbody tr')?.innerText.includes('shop')");
-    browser.eval("location.hash = '#/client/shop'");
-    browser.until("the page of the client", &format!("{READY} && document.querySelector('tr[data-id=live-a]')"));
-    browser.eval("location.hash = '#/config'");
-    browser.until("the config", "document.querySelector('pre.config')?.textContent.includes('live-a')");
-    let reload = "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Reload now')";
-    browser.eval(&format!("{reload}.click()"));
-    browser.until("the reload", "document.body.innerText.includes('Reloaded.')");
-    let out = "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Log out')";
-    browser.eval(&format!("{out}.click()"));
-    browser.until("the login after the log-out", "document.querySelector('.login input')");
-    assert_eq!(noted(&mut browser), Vec::<String>::new());
-}
-
-/// Goes there by Tab, and presses Enter.
-fn reach(browser: &mut Browser, what: &str) {
-    let found = (0..60).any(|_| {
-        browser.press("Tab");
-        browser.eval(&format!("document.activeElement.matches('{what}')")) == true
-    });
-    assert!(found, "{what} cannot be reached");
-    browser.press("Enter");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_works_by_keyboard_alone_and_says_each_chart_in_words() {
-    let mock = Mock::start(&TOPICS);
-    let gateway = start(&mock, "", "");
-    gateway.ready().await;
-    load(&gateway).await;
-    let mut browser = open(&gateway, "");
-    browser.until("the rows", "document.querySelector('tr[data-id=tiny]')");
-    reach(&mut browser, "th[data-key=events] button");
-    reach(&mut browser, "tr[data-id=till] a");
-    browser.until("the page of the client", "document.querySelector('h1')?.textContent === 'till'");
-    browser.until("the answers", "document.querySelector('summary.refusal')");
-    reach(&mut browser, "summary.refusal");
-    browser.until("the answer", "document.querySelector('details[open] pre')");
-    for view in ["#/", "#/client/tiny", "#/topic/live-b", "#/kafka"] {
-        browser.eval(&format!("location.hash = '{view}'"));
-        let words = "[...document.querySelectorAll('figure')].map((one) => [one.querySelector('.summary').textContent, one.querySelector('.plot').ariaLabel ?? ''])";
-        browser.until("a sentence for each chart", &format!("document.querySelector('figure') && {words}.every(([said, label]) => said.endsWith('.') && label.endsWith(said))"));
-    }
-    for (view, tables) in [("#/", 2), ("#/client/tiny", 3), ("#/topic/live-b", 3), ("#/kafka", 2)] {
-        browser.eval(&format!("location.hash = '{view}'"));
-        browser.until(view, &format!("document.querySelectorAll('table').length >= {tables}"));
-        let odd = browser.eval("[...document.querySelectorAll('table')].filter((one) => !one.caption || (one.querySelector('th button') && one.querySelectorAll('th[aria-sort=ascending], th[aria-sort=descending]').length !== 1)).length");
-        assert_eq!(odd, 0, "{view}: every table has a caption, and one column that it is sorted by");
-    }
 }

@@ -126,7 +126,9 @@ impl Browser {
 
     /// Takes a picture of the whole page into `target/ui`, for people.
     pub(crate) fn picture(&mut self, name: &str) -> PathBuf {
+        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
         let picture = self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
+        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": false }));
         let data = picture["data"].as_str().expect("a picture");
         let bytes = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("ui");
