@@ -43,15 +43,14 @@ async fn behind_a_proxy_that_takes_a_prefix_away_everything_is_there_login_inclu
     let gateway = start(&mock, &admin_key("ops"), "");
     gateway.ready().await;
     let address = format!("127.0.0.1:{}", free_port());
-    let proxy = Haproxy::with(
-        &format!(
-            "defaults\n  mode http\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n\
-             listen ops\n  bind {address}\n  http-request deny unless {{ path_beg /ops/klamm/ }} or {{ path /ops/klamm/ui }}\n  \
-             http-request replace-path /ops/klamm(/.*) \\1\n  server klamm {}\n",
-            gateway.admin()
-        ),
-        vec![address],
-    );
+    // The block of docs/dashboards.md, with addresses of the test's.
+    let page = include_str!("../../../../docs/dashboards.md");
+    let (_, rest) = page.split_once("```haproxy\n").expect("a block");
+    let (block, _) = rest.split_once("```").expect("its end");
+    let (bind, server) = (":443 ssl crt /etc/haproxy/ops.pem", "127.0.0.1:8081");
+    assert!(block.contains(bind) && block.contains(server), "{block}");
+    let block = block.replace(bind, &address).replace(server, gateway.admin());
+    let proxy = Haproxy::with(&format!("defaults\n  mode http\n  timeout connect 10s\n{block}"), vec![address]);
     let mut browser = Browser::start(1280, 900);
     // Without the slash at the end: the page itself leads to the right place.
     browser.open(&format!("http://{}/ops/klamm/ui#/tap", proxy.address(0)));
