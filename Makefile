@@ -34,7 +34,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards chart chart-golden lint kafka uplot demo-real deb test-deploy fresh-check setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards page-cost pictures chart chart-golden lint kafka uplot demo-real deb test-deploy fresh-check setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -119,6 +119,15 @@ chart: ## copy the rules and dashboards into the Helm chart, which must hold its
 
 chart-golden: ## write tests/deploy/helm/golden, what the chart renders for each of tests/deploy/helm/values (needs Go)
 	tests/deploy/helm.sh --write
+
+page-cost: $(UPLOT_STAMP) ## what the live page costs with 1,000 clients: CPU, bytes for a viewer, a scrape (7 minutes)
+	@scripts/setup.sh build
+	cargo build $(BUILD_FLAGS) --release --workspace --bins
+	KLAMM_BINARY=target/release/klamm cargo test $(BUILD_FLAGS) --test it live::cost -- --ignored --nocapture --test-threads 1
+
+pictures: $(UPLOT_STAMP) ## pictures of the live page after a minute of the demo, into target/ui
+	@scripts/setup.sh build test
+	cargo test $(BUILD_FLAGS) --test it live::pictures -- --ignored --nocapture
 
 lint: $(UPLOT_STAMP) ## formatting, clippy, rustdoc, and licences and sources of the crates
 	@scripts/setup.sh build lint

@@ -266,7 +266,7 @@ impl Reject {
     pub fn detail(&self) -> String {
         match self {
             Reject::Unauthenticated => "send a valid key as `Authorization: Bearer <key>` or `X-Api-Key: <key>`".into(),
-            Reject::WebPage => "a request with Origin or Sec-Fetch-Site needs a key here".into(),
+            Reject::WebPage => "a request of a web page needs a key here: it has Origin, Sec-Fetch-Site, or a Host that is neither localhost nor an address".into(),
             Reject::ForbiddenTopic { topic } => format!("topic `{topic}` is not among the topics of this client"),
             Reject::UnknownTopic { topic } => format!("topic `{topic}` does not exist"),
             Reject::UnknownRequest => "of this client, with events that the spool took, and not too long ago".into(),

@@ -98,6 +98,11 @@ impl Metrics {
         self.registry.pairs()
     }
 
+    /// Another number whenever [`pairs`](Self::pairs) may give others than before: cheaper to ask often.
+    pub fn pairs_version(&self) -> u64 {
+        self.registry.version()
+    }
+
     /// Drops what a reload took away. `keep` is asked for each client with `None`, and for each topic of the clients
     /// that stay with `Some`; the rows `_other` and `_unknown` stay with their client. Whoever still holds a dropped
     /// pair may go on counting into it, unseen.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 mod network;
 
-pub use self::network::{Network, mask_v6};
+pub use self::network::{Network, host_name, mask_v6};
 
 /// What a text that is no unit of the wanted kind is answered with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,15 @@
 // The frame of the page: header, address, login.
 
 import { Chart } from "./chart.js";
+import { client } from "./client.js";
+import { config } from "./config.js";
 import { fill, h, mark, text } from "./dom.js";
 import { Feed } from "./feed.js";
 import { span } from "./format.js";
-import * as views from "./views.js";
+import { kafka } from "./kafka.js";
+import { overview } from "./overview.js";
+import { tap } from "./tap.js";
+import { topic } from "./topic.js";
 
 const feed = new Feed();
 const main = document.getElementById("main");
@@ -33,13 +38,7 @@ function keep(prefix) {
   };
 }
 
-const ROUTES = {
-  client: views.client,
-  topic: views.topic,
-  kafka: views.kafka,
-  config: views.config,
-  tap: views.tap,
-};
+const ROUTES = { client, topic, kafka, config, tap };
 
 function go(hash) {
   if (location.hash === hash) show();
@@ -51,7 +50,7 @@ function show() {
   view?.close?.();
   Chart.clear();
   const { path, query } = address();
-  const make = ROUTES[path[0]] ?? views.overview;
+  const make = ROUTES[path[0]] ?? overview;
   view = make(feed, keep, path[1], query, go);
   fill(main, view.element);
   feed.follow(view.subject);

@@ -9,7 +9,7 @@ const HEIGHT = 150;
 const charts = new Set();
 
 /** The value of a colour that the style sheet names; it depends on light and dark. */
-function colour(name) {
+export function colour(name) {
   const probe = h("span");
   probe.style.color = `var(${name})`;
   document.body.append(probe);
@@ -104,7 +104,7 @@ export class Chart {
         {},
         ...this.series.map((one) => {
           const stroke = colour(one.colour);
-          return { label: one.name, stroke, width: 1.5, dash: one.dash, points: { show: false }, spanGaps: false };
+          return { label: one.name, stroke, width: 1.5, dash: one.dash, points: { show: () => this.#data[0].length < 3, size: 4 }, spanGaps: false };
         }),
       ],
       hooks: {

@@ -7,7 +7,7 @@ const FIRST = 50;
 
 /**
  * `columns` are {key, title, value(row) to sort by, cell(row) that gives text or an element, left, hint, plain (not
- * sortable)}. `keep` is {sort, query} with `set(name, value)`: what stands in the address.
+ * sortable), more(row) that is said on hover}. `keep` is {sort, query} with `set(name, value)`: what stands in the address.
  */
 export class Table {
   #rows = [];
@@ -39,6 +39,7 @@ export class Table {
     const bar = h("div", { class: "tablebar" }, h("h2", {}, caption), this.sum, box);
     const scroll = h("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" }, this.table);
     this.element = h("section", { class: "panel" }, bar, scroll, this.none, this.more);
+    this.#render(true);
   }
 
   update(rows) {
@@ -64,6 +65,14 @@ export class Table {
     this.#render(true);
   }
 
+  /** Says at the heads what the rows are sorted by. */
+  #mark(key, falling) {
+    for (const head of this.heads) {
+      const own = head.dataset.key === key;
+      if (head.dataset.key) head.setAttribute("aria-sort", own ? (falling ? "descending" : "ascending") : "none");
+    }
+  }
+
   #toggle() {
     this.#all = !this.#all;
     this.#render(true);
@@ -74,10 +83,7 @@ export class Table {
     const falling = sort.startsWith("-");
     const key = falling ? sort.slice(1) : sort;
     const column = this.columns.find((one) => one.key === key);
-    for (const head of this.heads) {
-      const own = head.dataset.key === key;
-      if (head.dataset.key) head.setAttribute("aria-sort", own ? (falling ? "descending" : "ascending") : "none");
-    }
+    this.#mark(key, falling);
     const query = (this.keep?.query ?? "").toLowerCase();
     let rows = query ? this.#rows.filter((row) => this.id(row).toLowerCase().includes(query)) : [...this.#rows];
     if (column) rows.sort((a, b) => compare(column.value(a), column.value(b)) * (falling ? -1 : 1) || compare(this.id(a), this.id(b)));
@@ -141,9 +147,10 @@ export class Table {
     const words = typeof value === "string" ? value : value.textContent;
     const raw = column.value?.(row);
     if (typeof raw === "number" && Number.isFinite(raw)) cell.dataset.v = raw;
+    const title = column.more?.(row);
+    if (title != null && cell.title !== title) cell.title = title;
     if (shown.said[place] === words) return;
     shown.said[place] = words;
-    if (column.wide) cell.title = words;
     if (place === 0 && this.link && typeof value === "string") fill(cell, h("a", { href: this.link(row) }, value));
     else if (typeof value === "string") cell.textContent = value;
     else fill(cell, value);

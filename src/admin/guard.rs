@@ -17,6 +17,7 @@ use crate::config::{Config, Listen, MetricsKey};
 use crate::http::problem::whole_seconds;
 use crate::stages::auth::Peer;
 use crate::stages::auth::api_key::{self, Keys};
+use crate::units::host_name;
 
 /// The layer around every route. What it lets through carries its [`Pass`].
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -118,20 +119,12 @@ fn host_is_known(config: &Config, listen: &Listen, request: &Request) -> bool {
     }
     let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let Some(host) = request.uri().authority().map(|authority| authority.as_str()).or(header) else { return false };
-    let name = without_port(host);
+    let name = host_name(host);
     let listens = matches!(listen, Listen::Tcp(address) if name.parse() == Ok(address.ip()));
     listens
         || name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         || config.admin.hosts.iter().any(|known| name.eq_ignore_ascii_case(known) || host.eq_ignore_ascii_case(known))
-}
-
-/// `[::1]:80` and `name:80` without their ports and brackets.
-fn without_port(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split_once(']').map_or(rest, |(name, _)| name);
-    }
-    host.split_once(':').map_or(host, |(name, _)| name)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tracing::debug;
 use super::App;
 use super::access::Pass;
 use super::pages::problem;
-use super::sampler::Subject;
+use super::sampler::{Known, Subject};
 use crate::shutdown::Phase;
 use crate::stages::auth::api_key::Keys;
 use crate::telemetry::tap::{Filter, Seen, Watch};
@@ -91,6 +91,10 @@ impl Common {
 
     /// Whether the stream goes on.
     fn still(&self) -> bool {
+        // Asked for each frame and viewer: no keys are read where none is needed.
+        if self.pass == Pass::Open {
+            return true;
+        }
         let keys = Keys::from_list(&self.app.live.current().admin.keys);
         self.app.access.still(self.pass, &keys, OffsetDateTime::now_utc())
     }
@@ -109,7 +113,7 @@ pub(super) async fn stream(
     let subject = wish.client.map(Subject::Client).or_else(|| wish.topic.map(Subject::Topic));
     let mut common = Common::new(app, pass, seat);
     common.waiting.push_back(hello);
-    let mut viewer = Viewer { common, frames, subject, version: None };
+    let mut viewer = Viewer { common, frames, subject, known: Known::default() };
     viewer.turn_page();
     events(futures_util::stream::unfold(viewer, |mut viewer| async { Some((viewer.next().await?, viewer)) }))
 }
@@ -118,14 +122,14 @@ struct Viewer {
     common: Common,
     frames: broadcast::Receiver<Bytes>,
     subject: Option<Subject>,
-    /// Of the page's requests.
-    version: Option<u64>,
+    /// Of the page.
+    known: Known,
 }
 
 impl Viewer {
     fn turn_page(&mut self) {
         if let Some(subject) = &self.subject {
-            self.common.waiting.push_back(self.common.app.sampler.page(subject, &mut self.version));
+            self.common.waiting.push_back(self.common.app.sampler.page(subject, &mut self.known));
         }
     }
 

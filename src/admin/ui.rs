@@ -24,11 +24,18 @@ files! {
     "icon.svg" "image/svg+xml" "ui/icon.svg",
     "app.js" "text/javascript; charset=utf-8" "ui/app.js",
     "chart.js" "text/javascript; charset=utf-8" "ui/chart.js",
+    "client.js" "text/javascript; charset=utf-8" "ui/client.js",
+    "columns.js" "text/javascript; charset=utf-8" "ui/columns.js",
+    "config.js" "text/javascript; charset=utf-8" "ui/config.js",
     "dom.js" "text/javascript; charset=utf-8" "ui/dom.js",
     "feed.js" "text/javascript; charset=utf-8" "ui/feed.js",
     "format.js" "text/javascript; charset=utf-8" "ui/format.js",
+    "heat.js" "text/javascript; charset=utf-8" "ui/heat.js",
+    "kafka.js" "text/javascript; charset=utf-8" "ui/kafka.js",
+    "overview.js" "text/javascript; charset=utf-8" "ui/overview.js",
     "table.js" "text/javascript; charset=utf-8" "ui/table.js",
-    "views.js" "text/javascript; charset=utf-8" "ui/views.js",
+    "tap.js" "text/javascript; charset=utf-8" "ui/tap.js",
+    "topic.js" "text/javascript; charset=utf-8" "ui/topic.js",
     "uplot.js" "text/javascript; charset=utf-8" ".cache/uplot/package/dist/uPlot.esm.js",
     "uplot.css" "text/css; charset=utf-8" ".cache/uplot/package/dist/uPlot.min.css",
 }
@@ -56,11 +63,15 @@ pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Respon
 }
 
 fn serve(name: &str, asked: &HeaderMap) -> Response {
-    if FILES.is_empty() {
+    serve_of(FILES, name, asked)
+}
+
+fn serve_of(files: &[File], name: &str, asked: &HeaderMap) -> Response {
+    if files.is_empty() {
         let detail = "this klamm was built without the live page; `make` builds it in: cargo build --features ui, after `make uplot`";
         return problem(StatusCode::NOT_IMPLEMENTED, detail);
     }
-    let Some((_, kind, bytes)) = FILES.iter().find(|(known, ..)| *known == name) else {
+    let Some((_, kind, bytes)) = files.iter().find(|(known, ..)| *known == name) else {
         return problem(StatusCode::NOT_FOUND, "the live page has no such file");
     };
     let tag = format!("\"{}\"", hex::encode(Sha256::digest(bytes).get(..8).unwrap_or_default()));
@@ -81,4 +92,31 @@ fn serve(name: &str, asked: &HeaderMap) -> Response {
         headers.insert(header::ETAG, tag);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_build_without_the_page_says_how_to_get_it() {
+        let answer = serve_of(&[], "", &HeaderMap::new());
+        assert_eq!(answer.status(), StatusCode::NOT_IMPLEMENTED);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(std::str::from_utf8(&body).unwrap().contains("--features ui"), "{body:?}");
+    }
+
+    #[test]
+    fn every_module_that_a_module_asks_for_is_there_and_nothing_comes_from_elsewhere() {
+        for (name, _, bytes) in FILES.iter().filter(|(name, ..)| name.ends_with(".js") && *name != "uplot.js") {
+            let text = std::str::from_utf8(bytes).unwrap();
+            for (_, rest) in text.match_indices("from \"").map(|(at, quote)| text.split_at(at + quote.len())) {
+                let asked = rest.split('"').next().unwrap().strip_prefix("./").unwrap_or("elsewhere");
+                assert!(FILES.iter().any(|(known, ..)| *known == asked), "{name} asks for {asked}");
+            }
+            assert!(!text.contains("innerHTML") && !text.contains("eval("), "{name}");
+        }
+    }
 }

@@ -112,10 +112,10 @@ fn source(bootstrap: &str) -> io::Result<Source> {
         ("shutdown", "{lame_duck: 0s, flush: 5s}".to_owned()),
         ("log.access", "all".to_owned()),
         ("clients.dev", client(KEY, "\"*\"", "{}")),
-        ("clients.demo", client(demo::KEY, "\"demo-*\"", demo::LIMITS)),
         ("topics", format!("{{\"*\": {topic}, demo-orders: {{key: {{pointer: /order_id, required: true}}}}}}")),
     ];
-    let flags = flags.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
+    let demo = demo::CLIENTS.map(|key| (format!("clients.{key}"), client(key, "\"demo-*\"", demo::LIMITS)));
+    let flags = flags.into_iter().map(|(path, value)| (path.to_owned(), value)).chain(demo).collect();
     Ok(Source { file: None, env: Vec::new(), flags })
 }
 

@@ -27,6 +27,12 @@ impl Histogram {
         self.sum.fetch_add(took.as_nanos() as u64, Relaxed);
     }
 
+    /// A number that is another one as soon as something was recorded.
+    pub fn stamp(&self) -> u64 {
+        let buckets = self.buckets.iter().chain([&self.over, &self.sum]);
+        buckets.map(|count| count.load(Relaxed)).fold(0, u64::wrapping_add)
+    }
+
     /// What has been counted so far.
     pub fn read(&self) -> Reading {
         let mut count = 0;

@@ -245,6 +245,16 @@ impl Pair {
         &self.trail
     }
 
+    /// A number that is another one as soon as anything was counted: cheaper than a [`Snapshot`], for those who look often.
+    pub fn stamp(&self) -> u64 {
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        let single = [&self.received, &self.bytes, &self.recovered, &self.drained].map(load);
+        let many = self.outcomes.iter().chain(&self.results).chain(&self.refusals).map(load);
+        // What leaves the spool is counted in twice elsewhere: the sum rises all the same.
+        let rest = [self.spooled.load(Relaxed) as u64, self.ack.stamp(), self.trail.seen().unwrap_or(0)];
+        single.into_iter().chain(many).chain(rest).fold(0, u64::wrapping_add)
+    }
+
     /// What has been counted so far.
     pub fn snapshot(&self) -> Snapshot {
         let load = |counter: &AtomicU64| counter.load(Relaxed);
@@ -317,6 +327,8 @@ struct Clients {
     rows: HashMap<ClientId, Client>,
     /// Invariant: the topics of all clients together, `_other` and `_unknown` not counted.
     pairs: usize,
+    /// Rises with each pair that comes or goes.
+    version: u64,
 }
 
 #[derive(Debug)]
@@ -369,11 +381,14 @@ impl Registry {
         if !room {
             self.folded.increment(1);
             let trail = client.trail.clone();
-            return client.other.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), OTHER, trail))).clone();
+            let other = client.other.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), OTHER, trail))).clone();
+            clients.version += 1;
+            return other;
         }
         let pair = Arc::new(Pair::new(id.clone(), topic.as_str(), client.trail.clone()));
         client.topics.insert(topic.clone(), pair.clone());
         clients.pairs += 1;
+        clients.version += 1;
         pair
     }
 
@@ -387,7 +402,14 @@ impl Registry {
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         let client = clients.rows.entry(id.clone()).or_insert_with(|| Client::new(&self.memory));
         let trail = client.trail.clone();
-        client.unknown.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), UNKNOWN, trail))).clone()
+        let unknown = client.unknown.get_or_insert_with(|| Arc::new(Pair::new(id.clone(), UNKNOWN, trail))).clone();
+        clients.version += 1;
+        unknown
+    }
+
+    /// Another number whenever [`Registry::pairs`] may give others than before.
+    pub(super) fn version(&self) -> u64 {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).version
     }
 
     pub(super) fn pairs(&self) -> Vec<Arc<Pair>> {
@@ -413,6 +435,7 @@ impl Registry {
             stays || !client.topics.is_empty()
         });
         clients.pairs = clients.rows.values().map(|client| client.topics.len()).sum();
+        clients.version += 1;
     }
 }
 

@@ -65,6 +65,14 @@ impl fmt::Display for Network {
     }
 }
 
+/// The name in a `Host` or an authority: without port and brackets (`[::1]:80`, `name:80`).
+pub fn host_name(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once(']').map_or(rest, |(name, _)| name);
+    }
+    host.split_once(':').map_or(host, |(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +94,15 @@ mod tests {
         ] {
             let parsed: Network = network.parse().unwrap();
             assert_eq!(parsed.contains(address.parse().unwrap()), inside, "{network} {address}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_host_is_without_port_and_brackets() {
+        for (host, name) in
+            [("a.b:80", "a.b"), ("a.b", "a.b"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("[x", "x"), ("", "")]
+        {
+            assert_eq!(host_name(host), name, "{host}");
         }
     }
 

@@ -1,70 +1,17 @@
 //! `klamm dev`: the first minute of whoever tries klamm.
 
-use std::fs::{self, File};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::support::child::{self, Process};
 use crate::support::client::Client;
+use crate::support::dev::Dev;
 use crate::support::raw::Socket;
-use crate::support::{eventually, scratch};
-
-/// A running `klamm dev`; killed when dropped.
-struct Dev {
-    _process: Process,
-    dir: TempDir,
-    ingest: String,
-    admin: String,
-    /// It looks for free ports by itself: two that look at the same time could find the same.
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Dev {
-    fn start(flags: &[&str]) -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = scratch::dir("dev");
-        let log = File::create(dir.path().join("out")).expect("a file");
-        let mut command = child::command(env!("CARGO_BIN_EXE_klamm"));
-        command.arg("dev").args(flags).stdout(log.try_clone().expect("a second handle")).stderr(log);
-        let mut process = Process::start(command);
-        let welcome = eventually("the welcome is printed", Duration::from_secs(20), || {
-            let text = said(&dir);
-            if let Some(status) = process.ended() {
-                panic!("klamm dev ended at its start, {status}: {text}");
-            }
-            text.contains("{\"hello\":\"world\"}").then_some(text)
-        });
-        let address = |name: &str| {
-            let line =
-                welcome.lines().find(|line| line.trim_start().starts_with(name)).expect("a line with the address");
-            let (_, rest) = line.split_once("http://").expect("a URL");
-            rest.split('/').next().expect("an address").to_owned()
-        };
-        Self { ingest: address("ingest"), admin: address("metrics"), _process: process, dir, _turn: turn }
-    }
-
-    /// Waits until a line has all of `words`.
-    fn line_with(&self, words: &[&str]) -> String {
-        eventually(&format!("a line with {words:?}"), Duration::from_secs(30), || {
-            let said = said(&self.dir);
-            said.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
-        })
-    }
-}
-
-fn said(dir: &TempDir) -> String {
-    fs::read_to_string(dir.path().join("out")).unwrap_or_default()
-}
 
 #[test]
 fn the_printed_curl_line_works_when_pasted_and_the_request_gets_a_line() {
     let dev = Dev::start(&[]);
-    let welcome = said(&dev.dir);
+    let welcome = dev.said();
     let start = welcome.find("  curl ").expect("a curl line");
     let pasted = welcome[start..].split("\n\n").next().expect("the whole of it");
     let curl = Command::new("sh").arg("-c").arg(pasted).stdin(Stdio::null()).output().expect("a shell");
@@ -73,7 +20,7 @@ fn the_printed_curl_line_works_when_pasted_and_the_request_gets_a_line() {
         Some(127) => by_hand(&dev),
         _ => String::from_utf8(curl.stdout).expect("text"),
     };
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}\n{}", said(&dev.dir));
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}\n{}", dev.said());
     let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
     let body: Value = serde_json::from_str(body).expect("JSON");
     assert_eq!((&body["topic"], &body["accepted"]), (&"demo".into(), &1.into()), "{body}");
@@ -87,7 +34,7 @@ fn the_printed_curl_line_works_when_pasted_and_the_request_gets_a_line() {
 
 /// What the curl line sends.
 fn by_hand(dev: &Dev) -> String {
-    let mut socket = Socket::connect(&dev.ingest);
+    let mut socket = Socket::connect(dev.ingest());
     let head = "POST /v1/topics/demo/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer dev\r\n\
                 Content-Type: application/json\r\nContent-Length: 17\r\n\r\n{\"hello\":\"world\"}";
     socket.send(head.as_bytes()).expect("the request is taken");
@@ -97,7 +44,7 @@ fn by_hand(dev: &Dev) -> String {
 #[tokio::test]
 async fn a_topic_is_made_on_first_use_and_takes_every_format() {
     let dev = Dev::start(&[]);
-    let http = Client::new(&dev.ingest);
+    let http = Client::new(dev.ingest());
     for (topic, kind, body) in [
         ("one", "application/json", "[1,2]"),
         ("two", "application/x-ndjson", "1\n2\n"),
@@ -110,7 +57,7 @@ async fn a_topic_is_made_on_first_use_and_takes_every_format() {
         assert_eq!(answer.status, 200, "{topic}: {answer:?}");
     }
     for page in ["/metrics", "/readyz?verbose", "/admin/clients"] {
-        assert_eq!(Client::new(&dev.admin).get(page, &[]).await.status, 200, "{page}");
+        assert_eq!(Client::new(dev.admin()).get(page, &[]).await.status, 200, "{page}");
     }
     let refused = http.post("/v1/topics/one/events", &[("x-api-key", "wrong")], "1").await;
     assert_eq!(refused.status, 401);
@@ -120,7 +67,7 @@ async fn a_topic_is_made_on_first_use_and_takes_every_format() {
 #[tokio::test]
 async fn the_thousand_and_first_topic_is_not_made() {
     let dev = Dev::start(&[]);
-    let http = Client::new(&dev.ingest);
+    let http = Client::new(dev.ingest());
     let post = |n: usize| {
         let http = http.clone();
         async move {

@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::gateway::Gateway;
+use crate::support::metrics::Metrics;
 use crate::support::mock::{Mock, bearer, client};
 use crate::support::{keys, soon};
 
+mod cost;
 #[cfg(feature = "ui")]
 mod page;
+#[cfg(feature = "ui")]
+mod pictures;
 
 pub(crate) const TOPICS: [&str; 2] = ["live-a", "live-b"];
 
@@ -83,6 +87,16 @@ impl Tables {
     }
 }
 
+/// The bounds of the bucket in which the `q`-quantile of a client's or topic's acknowledgements lies.
+fn bucket(scrape: &Metrics, kind: &str, id: &str, q: f64) -> (f64, f64) {
+    let rank = q * scrape.sum("klamm_ack_seconds_count", &[(kind, id)]);
+    let below = |bound: &str| scrape.sum("klamm_ack_seconds_bucket", &[(kind, id), ("le", bound)]);
+    let bounds = ["0.002", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "5", "30"];
+    let place = bounds.iter().position(|bound| below(bound) >= rank).expect("a bucket");
+    let bound = |place: usize| bounds[place].parse::<f64>().expect("a number");
+    (if place == 0 { 0.0 } else { bound(place - 1) }, bound(place))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_second_without_requests_every_row_of_the_stream_is_what_the_scrape_says() {
     let mock = Mock::start(&TOPICS);
@@ -113,13 +127,8 @@ async fn after_a_second_without_requests_every_row_of_the_stream_is_what_the_scr
             match row["p99"].as_f64() {
                 None => assert_eq!(acks, 0.0, "{row:#}"),
                 Some(p99) => {
-                    // Between the bounds of the bucket in which the 99th of 100 lies.
-                    let below = |bound: &str| scrape.sum("klamm_ack_seconds_bucket", &[(kind, id), ("le", bound)]);
-                    let bounds = ["0.002", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "5", "30"];
-                    let place = bounds.iter().position(|bound| below(bound) >= 0.99 * acks).expect("a bucket");
-                    let bound = |place: usize| bounds[place].parse::<f64>().expect("a number");
-                    let low = if place == 0 { 0.0 } else { bound(place - 1) };
-                    assert!(low <= p99 && p99 <= bound(place), "{p99} in {low} to {}", bound(place));
+                    let (low, high) = bucket(&scrape, kind, id, 0.99);
+                    assert!(low <= p99 && p99 <= high, "{p99} in {low} to {high}");
                 }
             }
         }
@@ -202,8 +211,11 @@ async fn the_page_of_a_client_tells_its_topics_refusals_quotas_keys_and_last_req
     assert_eq!(post(&gateway, "tiny", "live-a", "7").await, 429);
     let page = events.find("page", |page| page.get("requests").map(|_| page.clone()));
     assert_eq!(page["requests"].as_array().map(Vec::len), Some(7));
-    // The curve has a point every five seconds.
-    events.find("page", |page| page["curve"]["points"].as_array().filter(|points| !points.is_empty()).map(drop));
+    // The curve has a point every five seconds, and comes only then.
+    let points = |page: &Value| page["curve"]["points"].as_array().map(Vec::len);
+    let before = events.find("page", |page| points(page).filter(|points| *points > 0));
+    assert!(events.next("page").expect("a page").get("curve").is_none());
+    assert_eq!(events.find("page", points), before + 1);
 
     let mut topic = Events::open(gateway.admin(), "/admin/stream?topic=live-b", &[]);
     assert_eq!(post(&gateway, "shop", "live-b", "8").await, 200);
@@ -214,6 +226,17 @@ async fn the_page_of_a_client_tells_its_topics_refusals_quotas_keys_and_last_req
         (topic["clients"].as_array().map(Vec::len), topic["partitions"].as_array().map(Vec::len)),
         (Some(3), Some(2))
     );
+    let mut heat = Events::open(gateway.admin(), "/admin/stream?topic=live-b", &[]);
+    let heat = heat.find("page", |page| {
+        let heat = page.get("heat")?;
+        let columns = heat["columns"].as_array()?;
+        columns
+            .iter()
+            .flat_map(|column| column.as_array().into_iter().flatten())
+            .any(|rate| *rate != 0.0)
+            .then(|| heat.clone())
+    });
+    assert_eq!((&heat["step"], &heat["partitions"], &heat["left_out"]), (&json!(5), &json!([0, 1]), &json!(0)));
     let nobody = Events::open(gateway.admin(), "/admin/stream?client=nobody", &[]).next("page").expect("a page");
     assert_eq!(nobody["known"], false);
 }
@@ -295,6 +318,22 @@ async fn the_fifty_first_viewer_gets_503_until_one_leaves() {
         (Events::open(gateway.admin(), "/admin/stream", &[]).status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_come_once_a_second_and_a_silent_stream_says_that_it_is_alive() {
+    let mock = Mock::start(&TOPICS);
+    let gateway = start(&mock, "", "");
+    let mut events = Events::open(gateway.admin(), "/admin/stream", &[]);
+    let hello = events.next("hello").expect("a beginning");
+    assert_eq!(hello["limits"]["span"], 600, "ten minutes are kept");
+    let ats: Vec<_> = (0..4).filter_map(|_| events.next("tick")?["at"].as_u64()).collect();
+    let apart = ats[3] - ats[0];
+    // A machine that is busy may leave one out.
+    assert!((2900..=10_000).contains(&apart), "three seconds lie between: {ats:?}");
+    let mut silent = Events::open(gateway.admin(), "/admin/tap", &[]);
+    silent.next("hello").expect("a beginning");
+    assert!(silent.comment_within(Duration::from_secs(20)), "the tap says nothing by itself");
 }
 
 pub(crate) fn admin_key(name: &str) -> String {

@@ -34,7 +34,8 @@ fn name_of(uid: u32) -> Option<String> {
 fn post(address: &str, headers: &[(&str, &str)]) -> Answer {
     let mut socket = Socket::connect(address);
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = format!("POST {ORDERS} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1\r\n");
+    let head =
+        format!("POST {ORDERS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n");
     socket.send(format!("{head}{lines}\r\n1").as_bytes()).expect("taken");
     socket.reply()
 }
@@ -74,6 +75,11 @@ async fn requests_without_a_key_are_the_local_clients_on_a_unix_socket_and_on_lo
             let answer = post(at, &[field]);
             assert_eq!(code(&answer), refused(403, "web_page"), "{listen}");
         }
+        let mut rebound = Socket::connect(at);
+        rebound.send(b"GET /v1/topics HTTP/1.1\r\nHost: evil.example:8080\r\n\r\n").expect("taken");
+        // No browser reaches a unix socket, where curl may send any Host.
+        let expected = if listen.starts_with("unix:") { (200, None) } else { refused(403, "web_page") };
+        assert_eq!(code(&rebound.reply()), expected, "{listen}");
         let metrics = gateway.metrics().await;
         for client in ["app", "shop"] {
             assert_eq!(metrics.sum("klamm_events_total", &[("client", client), ("outcome", "acked")]), 1.0, "{client}");
@@ -184,7 +190,7 @@ async fn the_example_of_a_sidecar_serves_spools_and_is_small() {
     let mut gateway = Gateway::start(&yaml);
     gateway.ready().await;
     let mut socket = Socket::connect(gateway.ingest());
-    let head = "POST /v1/topics/readings/events HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
+    let head = "POST /v1/topics/readings/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     socket.send(format!("{head}Content-Length: 10\r\n\r\n{{\"t\":21.5}}").as_bytes()).expect("taken");
     // With a spool it is ready before Kafka answers.
     let status = socket.reply().status;

@@ -6,6 +6,7 @@
 pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod client;
+pub(crate) mod dev;
 pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod gateway;

@@ -34,6 +34,8 @@ pub(super) struct Curves {
 #[derive(Serialize)]
 pub(super) struct Drawn {
     step: usize,
+    /// When the last point was added, in milliseconds since the epoch.
+    at: u64,
     points: Vec<[Option<f64>; 7]>,
 }
 
@@ -43,12 +45,13 @@ impl Curves {
     }
 
     /// Adds a point to each curve; due every [`STEP`] seconds. A curve begins with the first event or refusal and ends
-    /// when its span holds none; where there is no memory it does not begin.
-    pub(super) fn push<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
+    /// when its span holds none; where there is no memory it does not begin. `least` is what was left of the quotas at
+    /// worst since the last point: a flood and its end may both lie in between.
+    pub(super) fn push<'a>(&mut self, rows: impl Iterator<Item = &'a Row>, least: &HashMap<&str, f64>) {
         let mut there = HashSet::new();
         for row in rows {
             there.insert(row.id.as_str());
-            let point = point(row);
+            let point = point(row, least.get(row.id.as_str()).copied());
             let moves = is_moving(&point);
             if let Some(curve) = self.rows.get_mut(&row.id) {
                 if curve.points.len() == SPAN / STEP {
@@ -67,17 +70,17 @@ impl Curves {
         self.rows.retain(|id, _| there.contains(id.as_str()));
     }
 
-    /// The curve of `id`, empty where there is none.
-    pub(super) fn draw(&self, id: &str) -> Drawn {
+    /// The curve of `id`, which was last lengthened at `at`; empty where there is none.
+    pub(super) fn draw(&self, id: &str, at: u64) -> Drawn {
         let number = |value: f32| Some(round(value.into(), 1e6)).filter(|value| value.is_finite());
         let points = self.rows.get(id).map(|curve| curve.points.iter().map(|point| point.map(number)).collect());
-        Drawn { step: STEP, points: points.unwrap_or_default() }
+        Drawn { step: STEP, at, points: points.unwrap_or_default() }
     }
 }
 
-fn point(row: &Row) -> Point {
+fn point(row: &Row, least: Option<f64>) -> Point {
     let took = |took: super::row::Took| took.seconds().map_or(f32::NAN, |seconds| seconds as f32);
-    let left = row.room.iter().flat_map(|room| room.values().copied()).reduce(f64::min);
+    let left = row.room.iter().flat_map(|room| room.values().copied()).chain(least).reduce(f64::min);
     let used = left.map_or(f32::NAN, |left| (1.0 - left) as f32);
     let rates = [row.events_per_second, row.bytes_per_second, row.refusals_per_second, row.failures_per_second];
     let [events, bytes, refusals, failures] = rates.map(|rate| rate as f32);
@@ -101,27 +104,37 @@ mod tests {
     fn a_curve_lasts_for_its_span_and_gives_its_memory_back() {
         let memory = Memory::new(1 << 20);
         let mut curves = Curves::new(Arc::clone(&memory));
-        curves.push([row(0.0)].iter());
+        curves.push([row(0.0)].iter(), &HashMap::new());
         assert_eq!(memory.usage().0, 0, "who sends nothing costs nothing");
         for _ in 0..SPAN / STEP + 10 {
-            curves.push([row(2.0)].iter());
+            curves.push([row(2.0)].iter(), &HashMap::new());
         }
-        assert_eq!(curves.draw("a").points.len(), SPAN / STEP);
+        assert_eq!(curves.draw("a", 0).points.len(), SPAN / STEP);
         for _ in 0..SPAN / STEP - 1 {
-            curves.push([row(0.0)].iter());
+            curves.push([row(0.0)].iter(), &HashMap::new());
         }
-        assert_eq!(curves.draw("a").points.len(), SPAN / STEP);
-        curves.push([row(0.0)].iter());
-        assert_eq!((curves.draw("a").points.len(), memory.usage().0), (0, 0));
-        curves.push([row(1.0)].iter());
-        curves.push([].iter());
+        assert_eq!(curves.draw("a", 0).points.len(), SPAN / STEP);
+        curves.push([row(0.0)].iter(), &HashMap::new());
+        assert_eq!((curves.draw("a", 0).points.len(), memory.usage().0), (0, 0));
+        curves.push([row(1.0)].iter(), &HashMap::new());
+        curves.push([].iter(), &HashMap::new());
         assert_eq!(memory.usage().0, 0, "it goes with its row");
+    }
+
+    #[test]
+    fn the_quota_in_use_is_the_most_since_the_last_point() {
+        let mut curves = Curves::new(Memory::new(1 << 20));
+        let row = Row { room: Some([("requests", 0.9), ("events", 0.75)].into()), ..row(1.0) };
+        curves.push([&row].into_iter(), &HashMap::new());
+        curves.push([&row].into_iter(), &HashMap::from([("a", 0.0)]));
+        let used: Vec<_> = curves.draw("a", 0).points.iter().map(|point| point[6]).collect();
+        assert_eq!(used, [Some(0.25), Some(1.0)]);
     }
 
     #[test]
     fn without_memory_there_is_no_curve() {
         let mut curves = Curves::new(Memory::new(100));
-        curves.push([row(1.0)].iter());
-        assert!(curves.draw("a").points.is_empty());
+        curves.push([row(1.0)].iter(), &HashMap::new());
+        assert!(curves.draw("a", 0).points.is_empty());
     }
 }

@@ -6,7 +6,6 @@ use time::format_description::well_known::Rfc3339;
 
 use super::row::{Flow, Row, round};
 use super::{Sampler, State};
-use crate::stages::produce::statistics::TopicStats;
 use crate::telemetry::trail::{Problem, Request, Steps};
 
 /// What a page is about.
@@ -16,6 +15,21 @@ pub(in crate::admin) enum Subject {
     Client(String),
     /// A topic, or `_other` or `_unknown`.
     Topic(String),
+}
+
+/// What a viewer of a page was sent already. Default: nothing.
+#[derive(Debug, Default)]
+pub(in crate::admin) struct Known {
+    /// The version of the client's last requests.
+    requests: Option<u64>,
+    /// When the curves that it has were lengthened.
+    curves: Option<u64>,
+}
+
+impl Known {
+    fn lacks_curves(&mut self, state: &State) -> bool {
+        self.curves.replace(state.lengthened) != Some(state.lengthened)
+    }
 }
 
 /// A request among the last ones of its client.
@@ -52,23 +66,22 @@ fn problem(problem: &Problem) -> Value {
 }
 
 impl Sampler {
-    /// The page of `subject` as an event. `version` is that of the requests which the viewer has, and is set to the new
-    /// one; they are left out while it stays.
-    pub(in crate::admin) fn page(&self, subject: &Subject, version: &mut Option<u64>) -> bytes::Bytes {
+    /// The page of `subject` as an event. `known` is what the viewer has: that is left out, and what is sent is noted there.
+    pub(in crate::admin) fn page(&self, subject: &Subject, known: &mut Known) -> bytes::Bytes {
         let state = self.state();
         let page = match subject {
-            Subject::Client(id) => self.client(&state, id, version),
-            Subject::Topic(id) => self.topic(&state, id),
+            Subject::Client(id) => self.client(&state, id, known),
+            Subject::Topic(id) => self.topic(&state, id, known),
         };
         self.event("page", state.tick, &page)
     }
 
-    fn client(&self, state: &State, id: &str, version: &mut Option<u64>) -> Value {
-        let tracks: Vec<_> = state.tracks.iter().filter(|((client, _), _)| client.as_str() == id).collect();
-        let topics = tracks.iter().filter(|(_, track)| track.is_told()).map(|((_, topic), track)| {
+    fn client(&self, state: &State, id: &str, known: &mut Known) -> Value {
+        let tracks: Vec<_> = state.roster.tracks().filter(|track| track.pair.client().as_str() == id).collect();
+        let topics = tracks.iter().filter(|track| track.is_told()).map(|track| {
             let mut flow = Flow::default();
             flow.add(track);
-            flow.row(topic.as_str())
+            flow.row(track.pair.topic().as_str())
         });
         let topics: Vec<Row> = topics.collect();
         let gateway = &self.sources.gateway;
@@ -87,7 +100,7 @@ impl Sampler {
             };
             client.quota.standing(now).map(row).collect::<Vec<_>>()
         });
-        let trail = tracks.first().map(|(_, track)| track.pair.trail());
+        let trail = tracks.first().map(|track| track.pair.trail());
         let newest = trail.map_or(0, |trail| trail.version());
         let mut page = json!({
             "client": id,
@@ -96,31 +109,29 @@ impl Sampler {
             "topics": topics,
             "keys": keys,
             "quotas": quotas,
-            "curve": state.client_curves.draw(id),
         });
-        if *version != Some(newest) {
+        if known.requests != Some(newest) {
             let Steps { version: read, requests, problems } = trail.map(|trail| trail.read()).unwrap_or_default();
-            *version = Some(read);
-            if let Some(page) = page.as_object_mut() {
-                let lines = requests.iter().map(Line::from).map(|line| json!(line)).collect();
-                page.insert("requests".to_owned(), lines);
-                page.insert("problems".to_owned(), problems.iter().map(problem).collect());
-            }
+            known.requests = Some(read);
+            add(&mut page, "requests", requests.iter().map(Line::from).map(|line| json!(line)).collect());
+            add(&mut page, "problems", problems.iter().map(problem).collect());
+        }
+        if known.lacks_curves(state) {
+            add(&mut page, "curve", json!(state.client_curves.draw(id, state.lengthened)));
         }
         page
     }
 
-    fn topic(&self, state: &State, id: &str) -> Value {
-        let tracks = state.tracks.iter().filter(|((_, topic), track)| topic.as_str() == id && track.is_told());
-        let clients = tracks.map(|((client, _), track)| {
+    fn topic(&self, state: &State, id: &str, known: &mut Known) -> Value {
+        let tracks = state.roster.tracks().filter(|track| track.pair.topic().as_str() == id && track.is_told());
+        let clients = tracks.map(|track| {
             let mut flow = Flow::default();
             flow.add(track);
-            flow.row(client.as_str())
+            flow.row(track.pair.client().as_str())
         });
         let clients: Vec<Row> = clients.collect();
-        let rates = state.partition_rates(id);
-        let latest = state.sent.back().map(Vec::as_slice).unwrap_or_default();
-        let stats: Vec<&TopicStats> = latest.iter().filter_map(|topics| topics.get(id)).collect();
+        let rates = state.sent.rates(id);
+        let stats = state.sent.latest(id);
         let leader =
             |partition: &i32| stats.iter().filter_map(|topic| topic.partitions.get(partition)).map(|p| p.leader).max();
         let partitions = rates.iter().map(
@@ -131,15 +142,25 @@ impl Sampler {
         let errors = errors.map(|(error, row)| json!({ "error": error, "count": row.count, "last": row.last }));
         let config = self.sources.live.current();
         let policy = self.sources.gateway.rules.load().topics.find(id).is_some();
-        json!({
+        let mut page = json!({
             "topic": id,
             "known": policy || !clients.is_empty(),
             "clients": clients,
-            "curve": state.topic_curves.draw(id),
             "partitions": partitions.collect::<Vec<_>>(),
             "batches": batches.collect::<Vec<_>>(),
             "errors": errors.collect::<Vec<_>>(),
             "policy": config.topics.get(id),
-        })
+        });
+        if known.lacks_curves(state) {
+            add(&mut page, "curve", json!(state.topic_curves.draw(id, state.lengthened)));
+            add(&mut page, "heat", json!(state.heat.draw(id)));
+        }
+        page
+    }
+}
+
+fn add(page: &mut Value, name: &str, value: Value) {
+    if let Some(page) = page.as_object_mut() {
+        page.insert(name.to_owned(), value);
     }
 }

@@ -48,6 +48,7 @@ pub(super) struct Flow {
     results: [u64; RequestResult::ALL.len()],
     outcomes: [u64; Outcome::ALL.len()],
     codes: BTreeMap<Code, u64>,
+    recent: BTreeMap<Code, u64>,
     spooled: u64,
     seen: Option<u64>,
 }
@@ -73,7 +74,30 @@ impl Flow {
         for (code, count) in &now.refusals {
             *self.codes.entry(*code).or_default() += count;
         }
+        for (code, count) in track.minute_refusals() {
+            *self.recent.entry(code).or_default() += count;
+        }
         self.seen = self.seen.max(now.seen);
+    }
+
+    /// Adds what others did.
+    pub(super) fn merge(&mut self, other: &Flow) {
+        self.rates.iter_mut().zip(other.rates).for_each(|(sum, rate)| *sum += rate);
+        let counts = [
+            (&mut self.minute[..], &other.minute[..]),
+            (&mut self.results, &other.results),
+            (&mut self.outcomes, &other.outcomes),
+        ];
+        for (sums, counts) in counts {
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        for (sums, counts) in [(&mut self.codes, &other.codes), (&mut self.recent, &other.recent)] {
+            counts.iter().for_each(|(code, count)| *sums.entry(*code).or_default() += count);
+        }
+        self.events += other.events;
+        self.bytes += other.bytes;
+        self.spooled += other.spooled;
+        self.seen = self.seen.max(other.seen);
     }
 
     pub(super) fn quantile(&self, q: f64) -> Took {
@@ -98,6 +122,7 @@ impl Flow {
             requests: self.results.iter().sum(),
             outcomes: Outcome::ALL.iter().map(|o| o.name()).zip(self.outcomes).filter(|(_, n)| *n > 0).collect(),
             codes: self.codes.iter().map(|(code, count)| (code.name(), *count)).collect(),
+            recent: self.recent.iter().map(|(code, count)| (code.name(), *count)).collect(),
             spooled: self.spooled,
             seen: self.seen,
             held: 0,
@@ -132,6 +157,9 @@ pub(super) struct Row {
     pub(super) outcomes: BTreeMap<&'static str, u64>,
     /// Refused requests by code.
     pub(super) codes: BTreeMap<&'static str, u64>,
+    /// Those of the last minute.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) recent: BTreeMap<&'static str, u64>,
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) spooled: u64,
     /// In seconds since the epoch.
@@ -168,8 +196,6 @@ pub(super) struct Table {
 
 struct Kept {
     row: Row,
-    /// The tick at which it was last there.
-    met: u64,
     /// The tick of its last change.
     changed: u64,
     /// The tick at which it was last put into a frame.
@@ -182,45 +208,53 @@ const TOP: usize = 100;
 pub(super) const TURNS: u64 = 10;
 
 impl Table {
-    /// Puts `rows` in the place of those before.
-    pub(super) fn update(&mut self, rows: Vec<Row>, tick: u64) {
-        for row in rows {
-            match self.rows.get_mut(&row.id) {
-                Some(kept) => {
-                    kept.met = tick;
-                    if kept.row != row {
-                        (kept.row, kept.changed) = (row, tick);
-                    }
-                }
-                None => {
-                    self.rows.insert(row.id.clone(), Kept { row, met: tick, changed: tick, sent: 0 });
-                }
+    /// Begins a tick: what went before it is told.
+    pub(super) fn begin(&mut self) {
+        self.gone.clear();
+    }
+
+    /// Puts `row` in the place of the one before of its name.
+    pub(super) fn put(&mut self, row: Row, tick: u64) {
+        match self.rows.get_mut(&row.id) {
+            Some(kept) if kept.row == row => {}
+            Some(kept) => (kept.row, kept.changed) = (row, tick),
+            None => {
+                self.rows.insert(row.id.clone(), Kept { row, changed: tick, sent: 0 });
             }
         }
-        self.gone.clear();
-        self.rows.retain(|id, kept| {
-            if kept.met != tick {
+    }
+
+    /// Lets those go whose name is not `there`.
+    pub(super) fn keep(&mut self, there: impl Fn(&str) -> bool, tick: u64) {
+        self.rows.retain(|id, _| {
+            let stays = there(id);
+            if !stays {
                 self.gone.push(id.clone());
                 self.went = tick;
             }
-            kept.met == tick
+            stays
         });
     }
 
-    /// Those that went at the last update.
+    /// Those that went at this tick.
     pub(super) fn gone(&self) -> &[String] {
         &self.gone
     }
 
     /// All rows.
-    pub(super) fn all(&self) -> Vec<&Row> {
-        self.rows.values().map(|kept| &kept.row).collect()
+    pub(super) fn all(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values().map(|kept| &kept.row)
     }
 
     /// The rows that a viewer who was there at `tick` may not have; `None` where it may have rows that are gone.
     pub(super) fn since(&self, tick: u64) -> Option<Vec<&Row>> {
         let missed = self.rows.values().filter(|kept| kept.changed + TURNS >= tick);
         (self.went <= tick).then(|| missed.map(|kept| &kept.row).collect())
+    }
+
+    /// Whoever watches has all rows as they are.
+    pub(super) fn note_sent(&mut self) {
+        self.rows.values_mut().for_each(|kept| kept.sent = kept.changed);
     }
 
     /// The rows to send at `tick`, which count as sent from then on.
@@ -250,6 +284,14 @@ mod tests {
         flow.row(id)
     }
 
+    /// The rows of one tick, and no others.
+    fn fill(table: &mut Table, rows: Vec<Row>, tick: u64) {
+        table.begin();
+        let names: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+        rows.into_iter().for_each(|row| table.put(row, tick));
+        table.keep(|id| names.iter().any(|name| name == id), tick);
+    }
+
     fn ids(rows: &[Row]) -> Vec<&str> {
         rows.iter().map(|row| row.id.as_str()).collect()
     }
@@ -257,18 +299,21 @@ mod tests {
     #[test]
     fn only_rows_that_changed_are_sent_and_once() {
         let mut table = Table::default();
-        table.update(vec![row("a", 1.0), row("b", 1.0)], 1);
+        fill(&mut table, vec![row("a", 1.0), row("b", 1.0)], 1);
         assert_eq!(ids(&table.due(1)), ["a", "b"]);
-        table.update(vec![row("a", 1.0), row("b", 2.0)], 2);
+        fill(&mut table, vec![row("a", 1.0), row("b", 2.0)], 2);
         assert_eq!(ids(&table.due(2)), ["b"]);
         assert!(table.due(3).is_empty());
-        table.update(vec![row("b", 2.0)], 4);
-        assert_eq!((table.gone(), table.all().len()), (&["a".to_owned()][..], 1));
+        fill(&mut table, vec![row("b", 2.0)], 4);
+        assert_eq!((table.gone(), table.all().count()), (&["a".to_owned()][..], 1));
         assert!(table.since(3).is_none(), "it may have the row that went");
-        table.update(vec![row("b", 2.0)], 5);
+        fill(&mut table, vec![row("b", 2.0)], 5);
         assert!(table.gone().is_empty());
         assert_eq!(table.since(4).unwrap().len(), 1);
         assert_eq!(table.since(20).unwrap().len(), 0);
+        fill(&mut table, vec![row("b", 3.0)], 6);
+        table.note_sent();
+        assert!(table.due(7).is_empty(), "whoever watches begins with it");
     }
 
     #[test]
@@ -277,14 +322,14 @@ mod tests {
         let rows = |rate: f64| (0..1000).map(|n| row(&format!("c{n:04}"), rate + f64::from(n))).collect::<Vec<_>>();
         let mut sent = std::collections::BTreeMap::<String, u32>::new();
         for tick in 1..=10 {
-            table.update(rows(tick as f64), tick);
+            fill(&mut table, rows(tick as f64), tick);
             let due = table.due(tick);
             assert!((100..=210).contains(&due.len()), "{}", due.len());
             due.into_iter().for_each(|row| *sent.entry(row.id).or_default() += 1);
         }
         assert_eq!((sent.len(), sent["c0999"]), (1000, 10));
         for tick in 11..=20 {
-            table.update(rows(10.0), tick);
+            fill(&mut table, rows(10.0), tick);
             table.due(tick);
         }
         assert!(table.due(21).is_empty() && table.rows.values().all(|kept| kept.sent >= kept.changed));

@@ -5,6 +5,7 @@
 //! principal carries what is due to the stage that has the body.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
@@ -16,6 +17,7 @@ use super::unix::Users;
 use super::{Peer, Principal};
 use crate::config::Client;
 use crate::reject::Reject;
+use crate::units::host_name;
 
 /// What methods may look at before the body.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +112,7 @@ impl Chain {
         for method in &self.methods {
             match method.verdict(head, now) {
                 Verdict::Absent => {}
-                Verdict::Proven(_) if method.is_ambient() && is_of_a_web_page(head.headers) => {
+                Verdict::Proven(_) if method.is_ambient() && is_of_a_web_page(head) => {
                     return Err(Reject::WebPage);
                 }
                 Verdict::Proven(principal) => return Ok(principal),
@@ -121,9 +123,19 @@ impl Chain {
     }
 }
 
-/// Whether a browser sent it for a page (RFC 6454, Fetch Metadata): no page can keep these headers back.
-fn is_of_a_web_page(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
+/// Whether a browser may have sent it for a page. No page can keep `Origin` and `Sec-Fetch-Site` back (RFC 6454, Fetch
+/// Metadata), but a GET of a page whose own name was made to lead here (DNS rebinding) has neither: its Host gives it away.
+fn is_of_a_web_page(head: &Head<'_>) -> bool {
+    head.headers.contains_key(header::ORIGIN) || head.headers.contains_key("sec-fetch-site") || has_foreign_host(head)
+}
+
+/// Whether the Host is a name that a DNS server can answer for. No browser reaches a unix socket.
+fn has_foreign_host(head: &Head<'_>) -> bool {
+    let host = head.headers.get(header::HOST).filter(|_| matches!(head.peer, Peer::Tcp(_)));
+    host.is_some_and(|host| {
+        let name = host.to_str().map_or("", host_name);
+        !name.eq_ignore_ascii_case("localhost") && name.parse::<IpAddr>().is_err()
+    })
 }
 
 #[cfg(test)]

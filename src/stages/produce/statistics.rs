@@ -114,6 +114,11 @@ impl Board {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// What `look` makes of all that is on it, without a copy. Held while it looks.
+    pub fn view<T>(&self, look: impl FnOnce(&BTreeMap<String, ProducerStats>) -> T) -> T {
+        look(&self.latest.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Everything that is on it.
     pub fn read(&self) -> Vec<ProducerStats> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()

@@ -116,3 +116,46 @@ fn threads_that_race_for_a_new_pair_get_the_same_and_the_limit_holds() {
     assert_eq!(pairs.len(), 10);
     assert_eq!(pairs.iter().map(|pair| pair.snapshot().received).sum::<u64>(), 200);
 }
+
+#[test]
+fn the_stamp_of_a_pair_is_another_one_after_whatever_is_counted() {
+    let (registry, _) = registry(10);
+    let pair = registry.pair(&"a".into(), &"t".into());
+    let mut seen = std::collections::BTreeSet::from([pair.stamp()]);
+    let mut counts = |count: &dyn Fn(&Pair)| {
+        count(&pair);
+        assert!(seen.insert(pair.stamp()), "a stamp came twice");
+    };
+    counts(&|pair| pair.received(3));
+    counts(&|pair| pair.spooled(3));
+    counts(&|pair| pair.drained(Outcome::Acked, 3));
+    counts(&|pair| pair.refused(Code::HeadersTooLarge));
+    counts(&|pair| pair.request(RequestResult::Unknown));
+    counts(&|pair| pair.ack(Duration::from_secs(40)));
+    counts(&|pair| pair.bytes(1000));
+    counts(&|pair| pair.seen(1_700_000_000));
+    assert!(seen.contains(&pair.stamp()), "and the same while nothing is");
+}
+
+#[test]
+fn the_version_rises_with_pairs_that_come_and_go_and_with_nothing_else() {
+    let (registry, _) = registry(1);
+    let mut before = registry.version();
+    let mut rose = |registry: &Registry| {
+        let now = registry.version();
+        std::mem::replace(&mut before, now) != now
+    };
+    registry.pair(&"a".into(), &"t".into());
+    assert!(rose(&registry));
+    registry.pair(&"a".into(), &"t".into()).received(1);
+    assert!(!rose(&registry));
+    registry.pair(&"a".into(), &"u".into());
+    assert!(rose(&registry), "_other came");
+    registry.unknown_topic(&"a".into());
+    assert!(rose(&registry), "_unknown came");
+    registry.pair(&"a".into(), &"u".into());
+    registry.unknown_topic(&"a".into());
+    assert!(!rose(&registry));
+    registry.retain(|_, _| false);
+    assert!(rose(&registry));
+}

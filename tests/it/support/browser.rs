@@ -78,6 +78,18 @@ impl Browser {
         );
     }
 
+    /// Puts another tab in front: this one is hidden, as the browser itself has it.
+    pub(crate) fn hide(&mut self) {
+        let session = self.session.take();
+        self.call("Target.createTarget", json!({ "url": "about:blank" }));
+        self.session = session;
+    }
+
+    /// Puts this tab in front again.
+    pub(crate) fn show(&mut self) {
+        self.call("Page.bringToFront", json!({}));
+    }
+
     /// The value of an expression of JavaScript; a promise is waited for.
     pub(crate) fn eval(&mut self, script: &str) -> Value {
         let result =
@@ -103,9 +115,20 @@ impl Browser {
         }
     }
 
+    /// Presses a key, as a hand does: `Tab`, `Enter`.
+    pub(crate) fn press(&mut self, key: &str) {
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": if key == "Enter" { 13 } else { 9 } });
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
     /// Takes a picture of the whole page into `target/ui`, for people.
     pub(crate) fn picture(&mut self, name: &str) -> PathBuf {
+        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
         let picture = self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
+        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": false }));
         let data = picture["data"].as_str().expect("a picture");
         let bytes = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("ui");

@@ -71,6 +71,21 @@ impl Events {
         }
     }
 
+    /// Whether a comment comes within `limit`: it keeps a connection open that has nothing to say.
+    pub(crate) fn comment_within(&mut self, limit: Duration) -> bool {
+        let start = Instant::now();
+        let mut line = String::new();
+        while start.elapsed() < limit {
+            line.clear();
+            match self.reader.read_line(&mut line) {
+                Ok(1..) if line.trim_end() == ":" => return true,
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return false,
+            }
+        }
+        false
+    }
+
     /// Whether the stream ends within `limit`.
     pub(crate) fn ends_within(&mut self, limit: Duration) -> bool {
         let start = Instant::now();

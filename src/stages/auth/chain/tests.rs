@@ -85,3 +85,17 @@ fn web_pages_need_a_key() {
         assert_eq!(who(&users, unix(1), &[field]), Err(401), "{field:?}");
     }
 }
+
+#[test]
+fn a_page_whose_name_was_made_to_lead_here_needs_a_key_too() {
+    let clients = [("app", client(Some("s"), true, None))];
+    let peer = tcp("127.0.0.1:1");
+    for host in ["localhost", "LocalHost:8080", "127.0.0.1:8080", "[::1]:8080", "10.0.0.7"] {
+        assert_eq!(who(&clients, peer, &[("host", host)]), known("app", "local"), "{host}");
+    }
+    for host in ["evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", ""] {
+        assert_eq!(who(&clients, peer, &[("host", host)]), Err(403), "{host}");
+        assert_eq!(who(&clients, peer, &[("host", host), ("x-api-key", "s")]), known("app", "k"), "{host}");
+        assert_eq!(who(&clients, unix(1), &[("host", host)]), known("app", "local"), "no browser comes by a socket");
+    }
+}
