@@ -27,7 +27,7 @@ const MOST = 3;
 /** The shares of the last minute, in words. */
 function shareWords(row) {
   const list = shares(row.recent);
-  const words = list.slice(0, MOST).map(([code, part]) => `${code} ${format.percent(part)}`);
+  const words = list.slice(0, MOST).map(([code, part]) => `${code} ${format.percent(part).replaceAll(" ", "\u00a0")}`);
   if (list.length > MOST) words.push(`${list.length - MOST} more`);
   return words.join(", ") || "–";
 }

@@ -28,6 +28,7 @@ export const byteRate = (n) => `${bytes(n)}/s`;
 export function took(value, slowest = 30) {
   if (value == null) return "–";
   if (value === "over") return `> ${slowest} s`;
+  if (value < 0.000005) return "< 0.01 ms";
   if (value < 0.001) return `${(value * 1e3).toFixed(2)} ms`;
   if (value < 0.1) return `${(value * 1e3).toFixed(1)} ms`;
   if (value < 1) return `${(value * 1e3).toFixed(0)} ms`;

@@ -22,7 +22,7 @@ function clientTable(feed, keep, options = {}) {
       value: (row) => scarcest(row)?.[1] ?? 2,
       cell: (row) => {
         const least = scarcest(row);
-        return least ? bar(least[1], `${format.percent(least[1])} ${least[0]}`, tone(least[1])) : "no limit";
+        return least ? bar(least[1], least[1] === 1 ? "100 %" : `${format.percent(least[1])} ${least[0]}`, tone(least[1])) : "no limit";
       },
     },
     {

@@ -70,7 +70,7 @@ pub struct Sampler {
     sources: Sources,
     /// Tells this process from the one before, in the ids of frames.
     born: u64,
-    // std Mutex: held for a reading of all counters (under a millisecond at 2,000 pairs of which 100 move), never across await.
+    // std Mutex: held for a reading of all counters (one or two milliseconds at 2,000 pairs), never across await.
     state: Mutex<State>,
     frames: broadcast::Sender<Bytes>,
 }

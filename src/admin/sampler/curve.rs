@@ -80,7 +80,7 @@ impl Curves {
 
 fn point(row: &Row, least: Option<f64>) -> Point {
     let took = |took: super::row::Took| took.seconds().map_or(f32::NAN, |seconds| seconds as f32);
-    let left = row.room.iter().flat_map(|room| room.values().copied()).chain(least).reduce(f64::min);
+    let left = row.room.as_ref().and_then(|room| room.values().copied().chain(least).reduce(f64::min));
     let used = left.map_or(f32::NAN, |left| (1.0 - left) as f32);
     let rates = [row.events_per_second, row.bytes_per_second, row.refusals_per_second, row.failures_per_second];
     let [events, bytes, refusals, failures] = rates.map(|rate| rate as f32);

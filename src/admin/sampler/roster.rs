@@ -41,6 +41,10 @@ impl<K> Group<K> {
         for track in self.members.iter().filter_map(|place| tracks.get(*place)).filter(|track| track.is_told()) {
             self.told = true;
             self.flow.add(track);
+            if track.is_limited {
+                // Between two looks at the quota it was spent, and perhaps filled up again.
+                self.least = 0.0;
+            }
         }
     }
 }
@@ -180,6 +184,21 @@ mod tests {
         assert_eq!(told(&roster.clients), owned(&[("a", 5), ("b", 0)]));
         assert_eq!(told(&roster.topics), owned(&[("t", 5), ("u", 0)]));
         assert_eq!(roster.total().row("").events, 5);
+    }
+
+    #[test]
+    fn a_quota_that_was_spent_between_two_looks_is_known_from_the_refusal() {
+        let (metrics, rules, mut roster) = (Metrics::new(10, 1 << 20), rules(&["a"]), Roster::default());
+        let pair = metrics.pair(&"a".into(), &"t".into());
+        pair.refused(crate::reject::Code::MalformedBody);
+        let mut least = |tick: u64| {
+            roster.read(&metrics, &rules, tick);
+            let client = roster.clients.iter_mut().find(|group| group.id.as_str() == "a").unwrap();
+            std::mem::replace(&mut client.least, 1.0)
+        };
+        assert_eq!(least(1), 1.0);
+        pair.refused(crate::reject::Code::RateLimited);
+        assert_eq!((least(2), least(3)), (0.0, 1.0));
     }
 
     #[test]

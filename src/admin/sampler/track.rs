@@ -32,6 +32,8 @@ pub(super) struct Track {
     stamp: Option<u64>,
     /// For how many ticks nothing was counted.
     still: u64,
+    /// Whether a quota was found spent since the tick before.
+    pub(super) is_limited: bool,
     /// The newest last; at most RATE + 1. Differences of times are a tick each.
     counts: VecDeque<Counts>,
     slots: VecDeque<Slot>,
@@ -49,17 +51,20 @@ impl Track {
     pub(super) fn new(pair: Arc<Pair>) -> Self {
         let last = pair.snapshot();
         let (counts, slots) = (VecDeque::from([Counts::default()]), VecDeque::new());
-        Self { pair, last, stamp: None, still: 0, counts, slots }
+        Self { pair, last, stamp: None, still: 0, is_limited: false, counts, slots }
     }
 
     /// Reads the pair at `tick`. Returns whether what a row says of it may be another thing than before.
     pub(super) fn read(&mut self, tick: u64) -> bool {
         let stamp = self.pair.stamp();
+        self.is_limited = false;
         if self.stamp == Some(stamp) {
             self.still += 1;
         } else {
+            let before = self.stamp.map_or(0, |_| limited(&self.last));
             (self.stamp, self.still) = (Some(stamp), 0);
             self.last = self.pair.snapshot();
+            self.is_limited = limited(&self.last) > before;
         }
         if self.still > SETTLED {
             return false;
@@ -120,6 +125,10 @@ impl Track {
     fn a_minute_ago(&self) -> Option<&Slot> {
         self.slots.front().filter(|_| self.slots.len() == SLOTS)
     }
+}
+
+fn limited(now: &Snapshot) -> u64 {
+    now.refusals.iter().find(|(code, _)| *code == Code::RateLimited).map_or(0, |(_, count)| *count)
 }
 
 fn counts(now: &Snapshot) -> Counts {

@@ -67,7 +67,8 @@ fn cell(browser: &mut Browser, id: &str, key: &str) -> String {
             return row.cells[place].textContent;
         }})()"
     ));
-    text.as_str().expect("text").to_owned()
+    // A number stays with its unit.
+    text.as_str().expect("text").replace('\u{a0}', " ")
 }
 
 fn click(browser: &mut Browser, selector: &str) {

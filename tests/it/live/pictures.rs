@@ -28,7 +28,7 @@ fn of_the_page_after_a_minute_of_the_demo() {
         browser.until(name, there);
         // The curves of a client or topic have a point every five seconds.
         std::thread::sleep(Duration::from_millis(1500));
-        println!("{}", browser.picture(name).display());
+        println!("{}", browser.picture(&format!("demo-{name}")).display());
     };
     let heading = |words: &str| {
         format!("document.querySelector('h1')?.textContent === '{words}' && document.querySelector('td')")

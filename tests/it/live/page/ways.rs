@@ -153,6 +153,7 @@ async fn numbers_are_written_as_people_read_them() {
         ("took(\"over\", 30)", "> 30 s"),
         ("took(null)", "–"),
         ("took(0.0123)", "12.3 ms"),
+        ("took(0.000001)", "< 0.01 ms"),
         ("took(2)", "2.00 s"),
         ("percent(0.0004)", "< 0.1 %"),
         ("percent(0.034)", "3.4 %"),
