@@ -5,7 +5,8 @@
 #
 #   debian_missing          prints what is missing to make one, nothing if all is there
 #   debian_make DIR         DIR becomes a minimal Debian 12 (what was there is removed)
-#   debian_clients DIR      this machine's settings of package clients go in; prints what it put in
+#   debian_apt DIR          this machine's settings of apt go in, and its certificates; prints what it put in
+#   debian_clients DIR      the same, and the settings of cargo, Maven and npm
 #   debian_run DIR CMD...   runs CMD in it, with /proc, /dev, /sys and the mounts of DEBIAN_BIND ("from:to ...", read-only)
 #   debian_remove DIR       away with it
 
@@ -69,7 +70,7 @@ debian_put() {
   done
 }
 
-debian_clients() {
+debian_apt() {
   local root=$1 file
   # The apt settings that are this machine's own: what packages brought may call programs that are not there.
   for file in /etc/apt/apt.conf /etc/apt/apt.conf.d/*; do
@@ -78,8 +79,13 @@ debian_clients() {
   rm -f "$root/etc/apt/sources.list"
   debian_put "$root" /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/preferences.d /etc/apt/auth.conf \
     /etc/apt/auth.conf.d /etc/apt/keyrings /etc/apt/trusted.gpg.d \
-    /usr/local/share/ca-certificates /etc/ssl/certs/ca-certificates.crt \
-    /etc/npmrc "$HOME/.npmrc" "$HOME/.m2/settings.xml" "$HOME/.m2/settings-security.xml" \
+    /usr/local/share/ca-certificates /etc/ssl/certs/ca-certificates.crt
+}
+
+debian_clients() {
+  local root=$1
+  debian_apt "$root"
+  debian_put "$root" /etc/npmrc "$HOME/.npmrc" "$HOME/.m2/settings.xml" "$HOME/.m2/settings-security.xml" \
     "$HOME/.cargo/config.toml" "$HOME/.cargo/config" "$HOME/.cargo/credentials.toml"
   env | grep -E "$DEBIAN_VARIABLES" | cut -d= -f1 | sed 's/^/  variable /' || true
 }

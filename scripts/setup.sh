@@ -53,8 +53,8 @@ java_major() {
 }
 
 # A real Kafka: a Java runtime, Maven for its jars, openssl for the certificates, setpriv to end it with the tests;
-# strace to count system calls; systemd's check of units; HAProxy as a second reader of the same requests (where only
-# root's PATH may lead); Prometheus and promtool for the rules and dashboards; docker-compose to read
+# kill and strace, the latter to count system calls; systemd's check of units; HAProxy as a second reader of the same
+# requests (where only root's PATH may lead); Prometheus and promtool for the rules and dashboards; docker-compose to read
 # deploy/compose.yaml; Chromium to look at the live page.
 check_test() {
   local major
@@ -63,6 +63,7 @@ check_test() {
   need mvn maven
   need openssl openssl
   need setpriv util-linux
+  [[ -x /bin/kill ]] || missing+=(procps) # the shell has one of its own
   need strace strace
   need systemd-analyze systemd
   need chromium chromium

@@ -22,7 +22,7 @@ repacked() { # version
 }
 
 debian_make "$root"
-debian_clients "$root"
+debian_apt "$root"
 mkdir "$root/packages"
 cp "$package" "$root/packages/klamm.deb"
 repacked 0.0.9-1
