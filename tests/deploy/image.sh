@@ -40,9 +40,9 @@ by_buildah() {
   "${buildah[@]}" build --isolation chroot --format docker --pull-never --volume "$PWD/$WORK/cache:/cache" \
     --build-arg RUST_IMAGE=$BASE --build-arg REVISION=tested -f deploy/docker/Dockerfile --tag localhost/klamm .
   local container config
-  config=$("${buildah[@]}" inspect --type image --format '{{json .Docker.config}}' localhost/klamm)
+  config=$("${buildah[@]}" inspect --type image localhost/klamm | tr -d ' \n')
   for part in '"User":"65532:65532"' '"8080/tcp"' '"probe","--ready"' '"org.opencontainers.image.revision":"tested"'; do
-    [[ $config == *"$part"* ]] || fail "no $part in $config"
+    [[ $config == *"$part"* ]] || fail "the image does not say $part"
   done
   container=$("${buildah[@]}" from --pull-never localhost/klamm)
   debian_remove "$image"
@@ -58,7 +58,7 @@ by_hand() {
   done < <(grep '^COPY [^-]' deploy/docker/Dockerfile)
   mkdir -p "$root/cache" && cp -a "$WORK/cache/." "$root/cache/"
   while read -r _ from; do
-    debian_run "$root" env "${variables[@]}" bash -euc "cd /src; $from"
+    debian_run "$root" env "${variables[@]}" bash -euc "cd /src; $from" </dev/null
   done < <(grep '^RUN ' deploy/docker/Dockerfile)
   rm -rf "$WORK/cache" && mv "$root/cache" "$WORK/cache"
   debian_remove "$image"

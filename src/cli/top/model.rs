@@ -139,10 +139,11 @@ impl Model {
         gone_topics.iter().for_each(|id| drop(self.topics.remove(id)));
     }
 
-    /// Requests and problems are sent only when there are new ones.
+    /// The curve, requests and problems are sent only when there is something new.
     fn turn(&mut self, mut page: Page) {
         let before = self.page.take().filter(|old| (&old.client, &old.topic) == (&page.client, &page.topic));
         if let Some(old) = before {
+            page.curve = page.curve.or(old.curve);
             page.requests = page.requests.or(old.requests);
             page.problems = page.problems.or(old.problems);
         }

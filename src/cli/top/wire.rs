@@ -179,7 +179,8 @@ pub(super) struct Page {
     pub(super) clients: Vec<Row>,
     pub(super) keys: Vec<Key>,
     pub(super) quotas: Option<Vec<Quota>>,
-    pub(super) curve: Curve,
+    /// Only when it has a new point.
+    pub(super) curve: Option<Curve>,
     /// Both only when there are new ones.
     pub(super) requests: Option<Vec<Request>>,
     pub(super) problems: Option<Vec<Problem>>,

@@ -3,6 +3,7 @@
 set -euo pipefail
 root=$(realpath "$IMAGE")
 mount --make-rprivate /
+mount -t proc proc /proc # of its own processes
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o uid=65532,gid=65532,mode=0750 spool "$root/var/lib/klamm"
