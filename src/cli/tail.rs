@@ -100,14 +100,14 @@ impl Tail {
                     (been_there, away) = (true, false);
                 }
                 Message::News(News::Event(event)) => self.show(&event, out, notes)?,
-                Message::News(News::Lost(why)) if been_there => {
+                Message::News(News::Lost(why) | News::Busy(why)) if been_there => {
                     if !away {
                         writeln!(notes, "klamm: {why}; trying again until it is back")?;
                     }
                     away = true;
                 }
                 Message::News(News::Lost(why)) => return Err(self.target.unreachable(&why)),
-                Message::News(News::Refused(why)) => return Err(io::Error::other(why)),
+                Message::News(News::Busy(why) | News::Refused(why)) => return Err(io::Error::other(why)),
             }
         }
         Ok(ExitCode::SUCCESS)

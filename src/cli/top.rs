@@ -67,6 +67,7 @@ impl Top {
         while !watch.model.is_told() {
             match told.recv().map_err(io::Error::other)? {
                 Message::News(_, News::Lost(why)) => return Err(self.target.unreachable(&why)),
+                Message::News(_, News::Busy(why)) => return Err(io::Error::other(why)),
                 message => drop(watch.hear(message)?),
             }
         }
@@ -141,7 +142,7 @@ impl Watch {
             Message::News(_, News::Event(event)) => self.model.apply(&event, now).map_err(io::Error::other)?,
             Message::News(number, _) if number != self.lines.number => {}
             Message::News(_, News::Open) => {}
-            Message::News(_, News::Lost(why)) => self.model.lose(why, now),
+            Message::News(_, News::Lost(why) | News::Busy(why)) => self.model.lose(why, now),
             Message::News(_, News::Refused(why)) => return Err(io::Error::other(why)),
             #[cfg(feature = "failpoints")]
             Message::Input(Input::Key(key)) if screen::is_planted_panic(key) => panic!("failpoint: a planted panic"),

@@ -32,6 +32,8 @@ pub(in crate::cli) enum News {
     Event(Event),
     /// It is not there, for this reason; another try follows.
     Lost(String),
+    /// klamm has none for us at present, for this reason; another try follows.
+    Busy(String),
     /// There will be none, for this reason.
     Refused(String),
 }
@@ -96,8 +98,10 @@ struct Reader {
 
 /// Why a stream is no longer read.
 enum End {
+    /// Come back.
+    Lost(String),
     /// Come back, after this if the server said so.
-    Lost(String, Option<Duration>),
+    Busy(String, Option<Duration>),
     Refused(String),
     Unheard,
 }
@@ -106,7 +110,8 @@ impl Reader {
     fn run(mut self) {
         while !self.shared.ended.load(Relaxed) {
             let (news, pause) = match self.stream() {
-                End::Lost(why, wait) => (News::Lost(why), wait.or_else(|| self.parser.retry()).unwrap_or(PAUSE)),
+                End::Lost(why) => (News::Lost(why), None),
+                End::Busy(why, wait) => (News::Busy(why), wait),
                 End::Refused(why) => {
                     (self.tell)(News::Refused(why));
                     return;
@@ -117,13 +122,14 @@ impl Reader {
             if self.shared.ended.load(Relaxed) || !(self.tell)(news) {
                 return;
             }
+            let pause = pause.or_else(|| self.parser.retry()).unwrap_or(PAUSE);
             thread::sleep(pause.min(LONGEST_PAUSE));
         }
     }
 
     /// One stream, to its end.
     fn stream(&mut self) -> End {
-        let lost = |error: io::Error| End::Lost(words(&error), None);
+        let lost = |error: io::Error| End::Lost(words(&error));
         let last_id = self.parser.last_id().map(str::to_owned);
         let mut answer = match self.admin.get(&self.path, last_id.as_deref(), PATIENCE) {
             Ok(answer) => answer,
@@ -144,7 +150,7 @@ impl Reader {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let read = match answer.read(&mut bytes) {
-                Ok(0) => return End::Lost("klamm ended the stream".to_owned(), None),
+                Ok(0) => return End::Lost("klamm ended the stream".to_owned()),
                 Ok(read) => bytes.get(..read).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return lost(error),
@@ -183,7 +189,7 @@ impl Reader {
         let detail = detail(&text);
         Some(match status {
             200 => End::Refused(self.admin.advice(404, "there is no stream of events")),
-            429 | 500.. => End::Lost(format!("{status}: {detail}"), wait),
+            429 | 500.. => End::Busy(self.admin.advice(status, &detail), wait),
             _ => End::Refused(self.admin.advice(status, &detail)),
         })
     }
@@ -240,6 +246,7 @@ mod tests {
                 News::Open => "open".to_owned(),
                 News::Event(event) => event.data,
                 News::Lost(why) => format!("lost: {why}"),
+                News::Busy(why) => format!("busy: {why}"),
                 News::Refused(why) => format!("refused: {why}"),
             };
             tell.send(words).is_ok()
@@ -256,7 +263,12 @@ mod tests {
         let (feed, told) = follow(&admin);
         let told: Vec<_> = told.iter().collect();
         let ended = "lost: klamm ended the stream";
-        assert_eq!(told[..5], ["open", "one", ended, "lost: 503: 50 viewers watch already", "open"]);
+        assert_eq!((&told[..3], told[4].as_str()), (&["open", "one", ended].map(str::to_owned)[..], "open"));
+        assert!(
+            told[3].starts_with("busy: ") && told[3].ends_with(" answers 503: 50 viewers watch already"),
+            "{}",
+            told[3]
+        );
         assert_eq!(told[5..7], ["two", ended]);
         assert!(told[7].starts_with("refused: http://127.0.0.1:") && told[7].contains("--key-file"), "{}", told[7]);
         assert_eq!(feed.last_id().as_deref(), Some("7-1"));

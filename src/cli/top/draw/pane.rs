@@ -20,7 +20,7 @@ pub(super) struct Look {
 
 pub(super) fn lines(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Vec<Line<'static>> {
     let shown = grid.shown(look.width);
-    let mut lines = vec![rule(grid, pane, look, ink), heads(grid, &shown, ink)];
+    let mut lines = vec![rule(grid, pane, look, &shown, ink), heads(grid, &shown, ink)];
     let chosen = grid.place(pane.chosen.as_deref());
     let first = (chosen + 1).saturating_sub(look.rows);
     for (place, (_, cells)) in grid.rows.iter().enumerate().skip(first).take(look.rows) {
@@ -44,8 +44,12 @@ pub(super) fn lines(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Vec<Line<
     lines
 }
 
-/// The name, how many, and the filter.
-fn rule(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Line<'static> {
+fn arrow(grid: &Grid) -> &'static str {
+    if grid.sort.falling { "▼" } else { "▲" }
+}
+
+/// The name, how many, the filter, and what sorts where that is not shown.
+fn rule(grid: &Grid, pane: &Pane, look: Look, shown: &[(usize, Column)], ink: Ink) -> Line<'static> {
     let many = match (grid.rows.len(), grid.all) {
         (shown, all) if shown < all || !pane.filter.is_empty() => {
             format!("{} of {}", count(shown as u64), count(all as u64))
@@ -57,7 +61,10 @@ fn rule(grid: &Grid, pane: &Pane, look: Look, ink: Ink) -> Line<'static> {
         (filter, false) if filter.is_empty() => String::new(),
         (filter, false) => format!(" /{filter}"),
     };
-    let name = format!("{} {many}{filter} ", grid.title);
+    let hidden = shown.iter().all(|(place, _)| *place != grid.sort.column);
+    let by = grid.columns.get(grid.sort.column).filter(|_| hidden);
+    let by = by.map(|column| format!(" by {}{}", column.title, arrow(grid))).unwrap_or_default();
+    let name = format!("{} {many}{filter}{by} ", grid.title);
     let style = if look.focused { ink.title() } else { ink.strong() };
     let dashes = look.width.saturating_sub(3 + Span::raw(&name).width());
     Line::from(vec![
@@ -72,8 +79,7 @@ fn heads(grid: &Grid, shown: &[(usize, Column)], ink: Ink) -> Line<'static> {
     let mut spans = vec![Span::raw(" ")];
     for (at, (place, column)) in shown.iter().enumerate() {
         let sorts = *place == grid.sort.column;
-        let arrow = if grid.sort.falling { "▼" } else { "▲" };
-        let title = if sorts { format!("{}{arrow}", column.title) } else { column.title.to_owned() };
+        let title = if sorts { format!("{}{}", column.title, arrow(grid)) } else { column.title.to_owned() };
         let gap = if at == 0 { "" } else { " " };
         let style = if sorts { ink.strong() } else { ink.tone(Tone::Soft) };
         spans.push(Span::styled(gap.to_owned() + &fit(&title, column.width, column.right), style));

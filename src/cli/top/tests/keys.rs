@@ -31,6 +31,8 @@ fn s_sorts_by_the_next_column_and_r_turns_the_order_round() {
     assert!(text(&view, &model, SIZE).contains("CLIENT▲"), "names rise at first");
     assert_eq!(names(&view, &model, "clients"), [audit, "shop", "till"]);
     assert_eq!(names(&view, &model, "topics"), ["orders", "clicks"], "each table has an order of its own");
+    keys(&mut view, &model, &[KeyCode::Left, KeyCode::Left]);
+    assert!(text(&view, &model, SIZE).contains("── clients 3 by REFUSED▼ ─"), "a column that there is no room for");
 }
 
 #[test]
