@@ -135,7 +135,7 @@ fn take(app: &Gateway, pass: Pass, request: RequestId, body: Bytes) -> Result<Se
         partitions: to.known.partitions,
         max_event: to.known.max_event(policy.topic.max_event.get()),
         needs_key: to.known.needs_key(),
-        times: to.known.times(SystemTime::now()),
+        times: to.known.safe_times(SystemTime::now()),
     };
     validate::check(&policy.topic, &known, caps, &mut batch)?;
     validate::verdict(&batch, wishes.on_invalid)?;

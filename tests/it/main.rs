@@ -13,6 +13,7 @@ mod admin;
 mod admission;
 mod chaos;
 mod cli;
+mod contagion;
 mod costs;
 mod delivery;
 mod demo_real;

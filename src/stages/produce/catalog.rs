@@ -55,6 +55,9 @@ pub struct Known {
     pub demands: Option<Demands>,
 }
 
+/// By how much an event's own time must be within what a topic takes, in milliseconds; at most half of that.
+const MARGIN: i64 = 60_000;
+
 /// What a topic asks of each record. One that does not meet it fails its whole record batch, those of others in it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Demands {
@@ -89,6 +92,16 @@ impl Known {
         let Some((before, after)) = self.demands.and_then(|demands| demands.times) else { return i64::MIN..=i64::MAX };
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         now.saturating_sub(before)..=now.saturating_add(after)
+    }
+
+    /// The same with room to spare, for events that are yet to be sent: clocks differ, and an event may wait for its turn.
+    pub fn safe_times(&self, now: SystemTime) -> RangeInclusive<i64> {
+        let less = |bound: i64| if bound == i64::MAX { bound } else { bound - MARGIN.min(bound / 2) };
+        let demands = self.demands.map(|demands| Demands {
+            times: demands.times.map(|(before, after)| (less(before), less(after))),
+            ..demands
+        });
+        Self { demands, ..*self }.times(now)
     }
 
     /// The largest event (key, value and headers) under the topic's own `max_event`, in bytes.
@@ -508,6 +521,18 @@ mod tests {
         };
         assert_eq!(times(Some((100, 200))), 900..=1200);
         assert_eq!(times(Some((0, i64::MAX))), 1000..=i64::MAX);
+        assert_eq!(times(None), i64::MIN..=i64::MAX);
+    }
+
+    #[test]
+    fn an_event_that_is_yet_to_be_sent_is_held_to_less_than_the_topic_takes() {
+        let now = UNIX_EPOCH + Duration::from_millis(1_000_000_000);
+        let times = |times| {
+            let demands = Some(Demands { key: false, times });
+            Known { partitions: 1, max_message_bytes: None, demands }.safe_times(now)
+        };
+        assert_eq!(times(Some((10_000, 3_600_000))), 999_995_000..=1_003_540_000);
+        assert_eq!(times(Some((i64::MAX, i64::MAX))), 1_000_000_000 - i64::MAX..=i64::MAX);
         assert_eq!(times(None), i64::MIN..=i64::MAX);
     }
 
