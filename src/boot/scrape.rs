@@ -25,6 +25,9 @@ pub(super) fn install(gateway: &Arc<Gateway>, board: &Arc<Board>, mends: &Arc<Me
         for (topic, thin) in gateway.catalog.thin() {
             scrape.put(&names::TOPIC_UNDER_MIN_ISR, &[topic.as_str()], thin as f64);
         }
+        for (topic, late) in gateway.backlog.late_queues() {
+            scrape.put(&names::TOPIC_LATE_QUEUES, &[&topic], late as f64);
+        }
         for (topic, code, count) in board.failures() {
             scrape.put(&names::DELIVERY_FAILURES, &[&topic, &reason(code)], count as f64);
         }

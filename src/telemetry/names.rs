@@ -126,6 +126,8 @@ metrics! {
         "Records that Kafka did not acknowledge, by librdkafka's reason; those that a new producer sends again are not among them.";
     TOPIC_UNDER_MIN_ISR = "klamm_topic_under_min_isr_partitions", Gauge, ["topic"],
         "Partitions with fewer in-sync replicas than min.insync.replicas: Kafka takes nothing for them.";
+    TOPIC_LATE_QUEUES = "klamm_topic_late_queues", Gauge, ["topic"],
+        "Partitions, in each lane, whose first event has waited for 2 s or longer: what would wait in vain for them is refused.";
     PRODUCERS_REPLACED = "klamm_producers_replaced_total", Counter, ["reason"],
         "Producers that another one took the place of, by reason: fatal (it failed for good), stalled (it no longer served a partition).";
     EVENTS_RESENT = "klamm_resent_events_total", Counter, ["doubled"],

@@ -60,6 +60,8 @@ async fn a_broker_that_hangs_under_load_gets_honest_504s_and_503s_and_200s_again
     kafka.stop_broker(1);
     load.until(504, 8, Duration::from_secs(10)).await;
     load.until(503, 30, Duration::from_secs(20)).await;
+    let late = async || gateway.metrics().await.sum("klamm_topic_late_queues", &[("topic", "outage-hang")]);
+    assert!((1.0..=6.0).contains(&late().await), "late queues are told");
     let admin = Client::new(gateway.admin());
     soon("not ready", async || {
         let ready = admin.get("/readyz?verbose", &[]).await;
@@ -71,6 +73,7 @@ async fn a_broker_that_hangs_under_load_gets_honest_504s_and_503s_and_200s_again
     kafka.continue_broker(1);
     load.until(200, 50, Duration::from_secs(10)).await;
     gateway.ready().await;
+    soon("no queue is late", async || (late().await == 0.0).then_some(())).await;
     let sent = load.stop().await;
     assert!(sent.iter().all(|sent| matches!(sent.status, 200 | 207 | 503 | 504)), "only honest answers");
     let counts = settled(&gateway, "shop", "outage-hang").await;

@@ -6,7 +6,7 @@
 //! nothing has been acknowledged for as long it is stuck: for all that is known, half of that time is over, and what waits
 //! for less is refused, but for one request a second that goes to see.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ const LATE: Duration = Duration::from_secs(2);
 const MEMORY: Duration = Duration::from_secs(2);
 /// Between two requests that go to a stuck queue to measure it.
 const PROBE: Duration = Duration::from_secs(1);
+/// Topics of which it is told how many queues are late.
+const COUNTED: usize = 1000;
 /// When to come back, at least and at most.
 const COME_BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -238,7 +240,8 @@ impl Ledger {
             let mut each: Vec<_> = queues.iter().map(|queue| queue.measure(now)).collect();
             each.sort_unstable();
             let end = |clears: Option<&Clears>| clears.copied().unwrap_or(Clears::Flows);
-            (topic, Measured { best: end(each.first()), worst: end(each.last()) })
+            let late = each.iter().filter(|clears| **clears != Clears::Flows).count();
+            (topic, Measured { best: end(each.first()), worst: end(each.last()), late })
         });
         measured.collect()
     }
@@ -289,6 +292,8 @@ pub struct Measured {
     pub best: Clears,
     /// And worst.
     pub worst: Clears,
+    /// How many do not flow.
+    pub late: usize,
 }
 
 /// The topics that have late queues, for those who ask before they send.
@@ -297,6 +302,8 @@ pub struct Backlog {
     /// Whether there is one: what a request pays while there is none is this.
     any: AtomicBool,
     late: RwLock<HashMap<Lane, HashMap<TopicName, Arc<Late>>>>,
+    /// Of every topic that was measured, how many queues do not flow. For people.
+    counts: Mutex<HashMap<Lane, BTreeMap<TopicName, usize>>>,
     /// Topics that refused a record for what the gate should have known.
     surprises: Mutex<BTreeSet<String>>,
 }
@@ -311,14 +318,32 @@ impl Backlog {
     pub fn note(&self, lane: Lane, topics: impl IntoIterator<Item = (TopicName, Measured)>) {
         let mut all = self.late.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = all.remove(&lane).unwrap_or_default();
-        let late = topics.into_iter().filter(|(_, measured)| measured.worst != Clears::Flows);
+        let mut counts = BTreeMap::new();
+        let late = topics.into_iter().filter(|(topic, measured)| {
+            *counts.entry(topic.clone()).or_default() += measured.late;
+            measured.worst != Clears::Flows
+        });
         let late = late.map(|(topic, measured)| {
             let probe = before.remove(&topic).map_or_else(Arc::default, |late| Arc::clone(&late.probe));
             (topic, Arc::new(Late { measured, probe }))
         });
         let late = late.collect();
         all.insert(lane, late);
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).insert(lane, counts);
         self.any.store(all.values().any(|topics| !topics.is_empty()), Ordering::Relaxed);
+    }
+
+    /// How many queues do not flow, for each topic that something was sent to: of at most `COUNTED` topics, the rest as
+    /// `_other`.
+    pub fn late_queues(&self) -> BTreeMap<String, usize> {
+        let mut topics = BTreeMap::<String, usize>::new();
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (topic, late) in counts.values().flatten() {
+            let has_row = topics.len() < COUNTED || topics.contains_key(topic.as_str());
+            let row = if has_row { topic.as_str() } else { "_other" };
+            *topics.entry(row.to_owned()).or_default() += late;
+        }
+        topics
     }
 
     /// Notes that `topic` refused what it was believed to take: its settings may have changed.
@@ -473,5 +498,26 @@ mod tests {
         assert_eq!((queues.len(), queues[0].given.load(Ordering::Relaxed)), (3, 1));
         assert_eq!(ledger.open(&topic, 2).len(), 3);
         assert!(ledger.queue("t", 2).is_some() && ledger.queue("t", 3).is_none() && ledger.queue("u", 0).is_none());
+    }
+
+    #[test]
+    fn late_queues_are_counted_for_every_topic_and_their_rows_are_bounded() {
+        let (ledger, backlog) = (Ledger::default(), Backlog::default());
+        let (now, topic) = (Instant::now(), TopicName::from("t"));
+        let queues = ledger.open(&topic, 3);
+        queues.iter().skip(1).for_each(|queue| queue.give(1));
+        backlog.note(Lane::Express, ledger.measure(now + TURN));
+        assert_eq!(backlog.late_queues(), BTreeMap::from([("t".to_owned(), 0)]));
+        backlog.note(Lane::Express, ledger.measure(now + LATE * 2));
+        assert_eq!(backlog.late_queues(), BTreeMap::from([("t".to_owned(), 2)]));
+        queues[2].settle(1, 1);
+        backlog.note(Lane::Express, ledger.measure(now + LATE * 2 + TURN));
+        assert_eq!(backlog.late_queues(), BTreeMap::from([("t".to_owned(), 1)]));
+
+        let late = Measured { best: Clears::Flows, worst: Clears::Stuck(LATE), late: 1 };
+        let many = (0..COUNTED + 5).map(|n| (TopicName::from(format!("topic-{n}").as_str()), late));
+        backlog.note(Lane::Express, many);
+        let rows = backlog.late_queues();
+        assert_eq!((rows.len(), rows.get("_other").copied()), (COUNTED + 1, Some(5)));
     }
 }

@@ -217,6 +217,12 @@ fn topic() -> Board {
                     "Kafka takes nothing for them until replicas are in sync again.",
                 )
                 .query("{{topic}}", most(&names::TOPIC_UNDER_MIN_ISR, "topic", "")),
+                Panel::series(
+                    "Late queues",
+                    "short",
+                    "Partitions for which something has waited for 2 s or longer; what would wait in vain is refused.",
+                )
+                .query("{{topic}}", most(&names::TOPIC_LATE_QUEUES, "topic", "")),
             ],
         ),
         ("What it left on disk", spooled()),
