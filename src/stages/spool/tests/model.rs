@@ -290,7 +290,6 @@ impl World {
             }
             Step::Behead => {
                 self.beheaded |= self.disk.flip_in([0, COPY as usize], HEADER).is_some();
-                self.flipped |= self.beheaded;
             }
         }
         if self.disk.has_crashed() {
@@ -508,7 +507,8 @@ impl World {
             hold!(events as u64 <= self.lost, "{events} events are gone, {} are counted: {missing:?}", self.lost);
         } else {
             hold!(missing.is_empty(), "lost: {missing:?}");
-            hold!(self.lost == 0, "{} events are counted as lost, and none is", self.lost);
+            // What a crash left is not told from damage where a header is gone.
+            hold!(self.beheaded || self.lost == 0, "{} events are counted as lost, and none is", self.lost);
         }
         let _ = self.store.tidy(self.now);
         let index = self.store.index();
@@ -578,6 +578,18 @@ fn what_an_unreadable_entry_beside_another_had_is_not_counted_too_low() {
         Step::Tidy,
     ];
     keeps(&Schedule { start: 8_743_208_952_111_356_490, sector: 512, steps }, None).unwrap();
+}
+
+/// Found by another million: both copies of the header are damaged when the checkpoint knows of no record of the file.
+#[test]
+fn what_is_in_a_file_of_which_no_checkpoint_tells_and_no_header_can_be_read_comes_all_the_same() {
+    let append = |stream, events, size| Step::Append { stream, events, size };
+    for before in [vec![Step::Behead], vec![Step::Flip, Step::Behead], vec![Step::Tidy, Step::Behead]] {
+        let written = [append(0, 2, 178), Step::Commit, append(1, 3, 24), append(0, 1, 9), Step::Commit];
+        let end = [Step::Crash { percent: 0 }, Step::Next { bytes: 300 }, Step::Done, Step::Tidy, Step::Restart];
+        let steps = before.into_iter().chain(written).chain(end).collect();
+        keeps(&Schedule { start: 10_675_841_710_529_353_925, sector: 512, steps }, None).unwrap();
+    }
 }
 
 /// After how many schedules the model finds the bug.

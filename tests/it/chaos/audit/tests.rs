@@ -9,7 +9,7 @@ use klamm_load::verify::{Record, Source, Topic};
 use super::*;
 use crate::chaos::event::id_in;
 use crate::chaos::ledger::{Ledger, Order, Run};
-use crate::chaos::load::{Load, Names, Pace, Sender};
+use crate::chaos::load::{Load, Names, Pace, Sender, key_of};
 use crate::support::gateway::Gateway;
 use crate::support::kafka::Kafka;
 use crate::support::{keys, scratch};
