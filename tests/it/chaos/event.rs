@@ -89,10 +89,19 @@ fn is_hex(text: &[u8], number: u32) -> bool {
 
 /// The id that stands in `value`, if it looks like one of ours; nothing is said of the rest.
 pub(super) fn id_in(value: &[u8]) -> Option<Id> {
-    let rest = value.strip_prefix(b"{\"id\":\"")?;
-    let end = rest.iter().take(32).position(|byte| *byte == b'"')?;
-    let (request, index) = std::str::from_utf8(&rest[..end]).ok()?.split_once('-')?;
-    Some(Id { request: request.parse().ok()?, index: index.parse().ok()? })
+    let (request, rest) = number_in(value.strip_prefix(b"{\"id\":\"")?)?;
+    let (index, rest) = number_in(rest.strip_prefix(b"-")?)?;
+    rest.starts_with(b"\"").then_some(Id { request, index: index.try_into().ok()? })
+}
+
+/// The number that `text` begins with, and what is behind it.
+fn number_in(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut number, mut digits) = (0u64, 0);
+    for byte in text.iter().take_while(|byte| byte.is_ascii_digit()) {
+        number = number.checked_mul(10)?.checked_add((byte - b'0').into())?;
+        digits += 1;
+    }
+    (digits > 0).then_some((number, &text[digits..]))
 }
 
 #[test]
@@ -112,7 +121,7 @@ fn a_value_follows_from_its_id_alone_and_is_json() {
         }
         serde_json::from_slice::<serde_json::Value>(&value).unwrap();
     }
-    for other in ["{\"id\":\"x-1\"}", "{}", "{\"id\":\"12"] {
+    for other in ["{\"id\":\"x-1\"}", "{}", "{\"id\":\"12", "{\"id\":\"12-\"", "{\"id\":\"1-5000000000\""] {
         assert_eq!(id_in(other.as_bytes()), None, "{other}");
     }
 }
