@@ -30,6 +30,7 @@ mod disk;
 mod format;
 mod index;
 pub mod inspect;
+mod listing;
 mod record;
 mod recover;
 mod scan;

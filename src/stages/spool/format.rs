@@ -8,7 +8,8 @@
 //! events. `durable` says up to where the file had been synced when the record was written: what is unreadable below
 //! it is damage, what is unreadable above it may be a write that a crash cut short.
 
-/// The version that this klamm writes, and the newest that it reads.
+/// The version that this klamm writes, and the newest that it reads. A newer one has to give files another suffix or
+/// records another CRC: where its header is lost, a file is read by its name.
 pub(super) const VERSION: u32 = 1;
 /// Where the records begin.
 pub(super) const DATA: u64 = 2 * COPY;

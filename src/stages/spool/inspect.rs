@@ -16,10 +16,10 @@ use uuid::Uuid;
 use super::bits::Bits;
 use super::disk::{Directory, Disk};
 use super::format::{Head, Sealed};
-use super::recover::{self, File, Listing};
+use super::listing::{File, Listing, list};
 use super::scan;
 use super::segment::Name;
-use super::{Settings, record};
+use super::{Settings, record, recover};
 use crate::event::{Batch, RequestId};
 
 /// What a directory holds.
@@ -139,17 +139,17 @@ type Visit<'a> = dyn FnMut(&Head, &[u8], Option<&[u32]>) -> io::Result<()> + 'a;
 fn look(dir: &Path, mut visit: impl FnMut(&Head, &[u8], Option<&[u32]>) -> io::Result<()>) -> io::Result<Report> {
     let directory = Directory::look(dir).map_err(|error| super::at(dir, &error))?;
     let running = directory.is_locked();
-    let listing = recover::list(&directory)?;
+    let listing = list(&directory)?;
     let mut report = Report { running, aside: listing.bad.clone(), ..Report::default() };
     let mut streams = BTreeMap::new();
     for path in &listing.unreadable {
-        let events = recover::lost_with(&listing, path);
+        let events = listing.lost_with(path);
         let bytes = directory.open(path).and_then(|file| file.len()).unwrap_or(0);
         let damage = vec![Damage { offset: 0, entries: 0, events }];
         report.files.push(Inspected { file: path.clone(), bytes, events: 0, damage });
     }
-    for (place, file) in listing.files.iter().enumerate() {
-        report.files.push(inspect(&listing, place, file, running, &mut streams, &mut visit)?);
+    for file in &listing.files {
+        report.files.push(inspect(&listing, file, running, &mut streams, &mut visit)?);
     }
     for (client, topic, parked) in &listing.checkpoint.parked {
         let known: Option<&mut Stream> = streams.get_mut(&(client.clone(), topic.clone()));
@@ -161,13 +161,12 @@ fn look(dir: &Path, mut visit: impl FnMut(&Head, &[u8], Option<&[u32]>) -> io::R
 
 fn inspect(
     listing: &Listing,
-    place: usize,
     file: &File,
     running: bool,
     streams: &mut BTreeMap<(String, String), Stream>,
     visit: &mut Visit<'_>,
 ) -> io::Result<Inspected> {
-    let mut known = listing.known(place);
+    let mut known = listing.known(file);
     let salt = file.header.salt;
     if running && !known.is_some_and(|(_, ends)| ends) {
         // It is being written: what lies behind its last sync does not count yet.
@@ -177,7 +176,7 @@ fn inspect(
     let none = Bits::default();
     let done = listing.checkpoint.of(salt).map_or(&none, |seen| &seen.done);
     let (mut events, mut fault) = (0, None);
-    let scanned = scan::records(&*file.file, &file.header, known, |head, _, bytes| {
+    let scanned = listing.scan(file, known, |head, _, bytes| {
         let Some(meta) = record::meta(bytes).filter(|_| fault.is_none() && !done.has(head.ordinal)) else { return };
         let partial = &listing.checkpoint.partial;
         let left = partial.binary_search_by_key(&head.seq, |(seq, _)| *seq).ok().and_then(|at| partial.get(at));
@@ -200,7 +199,9 @@ fn inspect(
         let entries = gap.records.clone().filter(|ordinal| !done.has(*ordinal)).count() as u32;
         (entries > 0).then(|| Damage { offset: gap.from.into(), entries, events: gap.events.into() })
     });
-    Ok(Inspected { file: file.path.clone(), bytes: file.file.len()?, events, damage: damage.collect() })
+    let header = file.is_headless.then_some(Damage { offset: 0, entries: 0, events: 0 });
+    let damage = header.into_iter().chain(damage).collect();
+    Ok(Inspected { file: file.path.clone(), bytes: file.file.len()?, events, damage })
 }
 
 /// Copies what can be read of damaged files to new ones and sets the damaged ones aside. Nothing is deleted but what is

@@ -15,6 +15,11 @@ const PARTITION: u8 = 4;
 const TIMESTAMP: u8 = 8;
 const HEADERS: u8 = 16;
 
+/// The least that a record takes: its head, both ids, the time and the lengths of both names.
+pub(super) const LEAST_RECORD: usize = HEAD + 16 + 16 + 8 + 2 + 2;
+/// The least that an event takes in it: its flags and its index.
+pub(super) const LEAST_EVENT: usize = 2;
+
 /// The record of `entry` with an empty head, and how many events are in it.
 pub(super) fn encode(entry: &Entry<'_>) -> (Vec<u8>, u32) {
     let batch = entry.batch;

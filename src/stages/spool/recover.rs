@@ -7,117 +7,16 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::checkpoint::Checkpoint;
-use super::disk::{Blob, Disk};
-use super::format::{Header, Parsed, Sealed};
+use super::disk::Disk;
+use super::format::Sealed;
 use super::index::Index;
-use super::scan::{self, Scanned};
+use super::listing::list;
+use super::scan::Scanned;
 use super::segment::{Map, Name, Segment, Slot};
 use super::store::{Random, Store, Writer};
 use super::tidy::remove;
 use super::{Recovered, Settings, Waiting, record};
 use crate::event::{ClientId, TopicName};
-
-/// A file of the log that was found.
-pub(super) struct File {
-    pub name: Name,
-    pub path: String,
-    pub file: Arc<dyn Blob>,
-    pub header: Header,
-}
-
-/// What lies in a directory.
-pub(super) struct Listing {
-    /// In the order of their entries.
-    pub files: Vec<File>,
-    /// What newer files were made of, and what the checkpoint says is finished: to be removed.
-    pub stale: Vec<String>,
-    /// Files that were being made when a crash came: to be removed.
-    pub blank: Vec<String>,
-    /// Files of which not even the header can be read, with what they would be called.
-    pub unreadable: Vec<String>,
-    /// Damaged files that are out of use.
-    pub bad: Vec<String>,
-    pub checkpoint: Checkpoint,
-}
-
-/// Looks through the directory. Changes nothing.
-///
-/// # Errors
-///
-/// When the directory cannot be read, or holds what a newer klamm wrote.
-pub(super) fn list(disk: &dyn Disk) -> io::Result<Listing> {
-    let checkpoint = Checkpoint::read(disk);
-    let mut names = disk.list()?;
-    names.sort();
-    let mut listing = Listing {
-        files: Vec::new(),
-        stale: Vec::new(),
-        blank: Vec::new(),
-        unreadable: Vec::new(),
-        bad: Vec::new(),
-        checkpoint,
-    };
-    for path in names {
-        match Name::of(&path) {
-            _ if path.ends_with(".tmp") => listing.stale.push(path),
-            None => {}
-            Some((Name::Bad, _)) => listing.bad.push(path),
-            Some((name, _)) => look(disk, name, path, &mut listing)?,
-        }
-    }
-    listing.files.sort_by_key(|file| (file.header.base, std::cmp::Reverse(file.header.generation)));
-    let mut end = 0;
-    let mut files: Vec<File> = Vec::new();
-    for file in listing.files {
-        let finished = listing.checkpoint.finished.contains(&file.header.salt);
-        let replaced = file.header.base < end;
-        if (finished && file.name == Name::Log) || replaced {
-            listing.stale.push(file.path);
-            continue;
-        }
-        end = end.max(file.header.end);
-        files.push(file);
-    }
-    listing.files = files;
-    Ok(listing)
-}
-
-fn look(disk: &dyn Disk, name: Name, path: String, listing: &mut Listing) -> io::Result<()> {
-    let opened = disk.open(&path);
-    let file = match opened {
-        Ok(file) => file,
-        // Beside a running klamm files go.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-        Err(_) => {
-            listing.unreadable.push(path);
-            return Ok(());
-        }
-    };
-    match scan::header(&*file) {
-        Ok(Parsed::Good(header)) => listing.files.push(File { name, path, file, header }),
-        Ok(Parsed::Newer(version)) => {
-            let message = format!("{path} has format {version}: it was written by a newer klamm");
-            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-        }
-        Ok(Parsed::Bad) if scan::is_blank(&*file).unwrap_or(false) => listing.blank.push(path),
-        Ok(Parsed::Bad) | Err(_) => listing.unreadable.push(path),
-    }
-    Ok(())
-}
-
-impl Listing {
-    /// What is known of the end of a file, and whether it surely ends there.
-    pub(super) fn known(&self, place: usize) -> Option<(Sealed, bool)> {
-        let salt = self.files.get(place)?.header.salt;
-        let next = self.files.get(place + 1..)?.iter().find(|next| next.header.before.salt == salt);
-        if let Some(next) = next {
-            return Some((next.header.before, true));
-        }
-        self.checkpoint.of(salt).map(|seen| (seen.sealed, seen.ends))
-    }
-}
 
 /// Makes a store of what lies in `disk`. `seen` is told of each entry that waits.
 ///
@@ -147,18 +46,22 @@ pub(super) fn recover(
     index.bad = listing.bad.len() as u32;
     // Those that an earlier life found while running are still there, or in files that are out of use.
     for path in std::mem::take(&mut listing.unreadable) {
-        found.lost += lost_with(&listing, &path);
+        found.lost += listing.lost_with(&path);
         found.quarantined += 1;
         index.bad += 1;
         set_aside(&*disk, &path);
     }
-    let mut next = listing.checkpoint.next;
+    let mut next = listing.headless.iter().map(|base| base + 1).fold(listing.checkpoint.next, u64::max);
     let mut before = Sealed::default();
     let partial: HashMap<_, _> = listing.checkpoint.partial.iter().map(|(seq, left)| (*seq, left.as_slice())).collect();
-    for (place, file) in listing.files.iter().enumerate() {
-        let known = listing.known(place);
+    for file in &listing.files {
+        let known = listing.known(file);
         let mut segment = Segment::new(file.header, file.name, Arc::clone(&file.file), file.file.len().unwrap_or(0));
         segment.sealed = Some(now);
+        if file.is_headless {
+            warn!(file = file.path, "spool: a file has no readable header; it is read by its name");
+            segment.damaged = true;
+        }
         if let Some(known) = listing.checkpoint.of(file.header.salt) {
             segment.done = known.done.clone();
         }
@@ -166,7 +69,7 @@ pub(super) fn recover(
         let done = segment.done.clone();
         index.segments.insert(base, segment);
         let mut map = Map::new();
-        let scanned = scan::records(&*file.file, &file.header, known, |head, offset, bytes| {
+        let scanned = listing.scan(file, known, |head, offset, bytes| {
             let Some(meta) = record::meta(bytes) else { return };
             next = next.max(head.seq + 1);
             let stream = known_stream(&mut index, meta.client, meta.topic, now);
@@ -198,8 +101,9 @@ pub(super) fn recover(
         next = next.max(file.header.end).max(base + 1);
         let lost = lost(&scanned, &done);
         let Some(segment) = index.segments.get_mut(&base) else { continue };
-        segment.synced =
-            Sealed { salt: file.header.salt, end: scanned.end, records: scanned.records, events: scanned.events };
+        // Damage at the end is a part of it, so that another start finds it again.
+        let end = scanned.damage().map(|gap| gap.to).fold(scanned.end, u32::max);
+        segment.synced = Sealed { salt: file.header.salt, end, records: scanned.records, events: scanned.events };
         // Neither what was never acknowledged nor what is counted now is looked for again.
         for gap in &scanned.gaps {
             let damage = gap.from < scanned.durable;
@@ -257,20 +161,6 @@ pub(super) fn lost(scanned: &Scanned, done: &super::bits::Bits) -> (u32, u64) {
     lost
 }
 
-/// The events that are lost with a file whose header cannot be read, as far as the next file and the checkpoint say.
-pub(super) fn lost_with(listing: &Listing, path: &str) -> u64 {
-    let salt = Name::of(path).and_then(|(_, stem)| u64::from_str_radix(stem.rsplit('-').next()?, 16).ok());
-    let Some(salt) = salt else { return 0 };
-    if listing.checkpoint.finished.contains(&salt) {
-        return 0;
-    }
-    let next = listing.files.iter().map(|file| file.header.before).find(|before| before.salt == salt);
-    let seen = listing.checkpoint.of(salt);
-    let Some(known) = next.or_else(|| seen.map(|seen| seen.sealed)) else { return 0 };
-    let done = seen.map_or(0, |seen| seen.done.count());
-    if done >= known.records { 0 } else { known.events.into() }
-}
-
 /// Takes what a crash left behind the last record off a file, so that no one takes it for more.
 fn cut(segment: &mut Segment, path: &str) {
     match segment.file.set_len(segment.synced.end.into()).and_then(|()| segment.file.sync()) {
@@ -283,7 +173,7 @@ fn set_aside(disk: &dyn Disk, path: &str) {
     let Some((_, stem)) = Name::of(path) else { return };
     let renamed = disk.rename(path, &format!("{stem}{}", Name::Bad.suffix())).and_then(|()| disk.sync());
     match renamed {
-        Ok(()) => warn!(file = path, "spool: a file has no readable header and was set aside"),
+        Ok(()) => warn!(file = path, "spool: nothing of a file can be read; it was set aside"),
         Err(error) => warn!(file = path, %error, "spool: an unreadable file cannot be renamed"),
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::disk::Blob;
 use super::format::{COPY, DATA, HEAD, HEADER, Head, Header, Parsed, Sealed, is_whole};
+use super::record::{LEAST_EVENT, LEAST_RECORD};
 
 /// How much is read at once, unless a record is larger.
 const WINDOW: usize = 1 << 20;
@@ -50,7 +51,7 @@ impl Scanned {
 
 /// The header of `file`, from whichever copy is whole.
 pub(super) fn header(file: &dyn Blob) -> io::Result<Parsed> {
-    let mut found = Parsed::Bad;
+    let mut fault = None;
     for offset in [0, COPY] {
         let mut bytes = [0; HEADER];
         match file.read_at(&mut bytes, offset) {
@@ -58,25 +59,50 @@ pub(super) fn header(file: &dyn Blob) -> io::Result<Parsed> {
                 Parsed::Bad => {}
                 parsed => return Ok(parsed),
             },
-            Err(error) if offset == COPY => return Err(error),
-            Err(_) => found = Parsed::Bad,
+            Err(error) => fault = Some(error),
         }
     }
-    Ok(found)
+    fault.map_or(Ok(Parsed::Bad), Err)
 }
 
-/// Whether nothing was ever written to the file behind its header: it was being made when a crash came.
+/// Whether nothing was ever written to the file: it was being made when a crash came.
 pub(super) fn is_blank(file: &dyn Blob) -> io::Result<bool> {
+    Ok(written_to(file, 0)? == 0)
+}
+
+/// Behind the last byte from `offset` on that is not zero; `offset` where all are.
+fn written_to(file: &dyn Blob, offset: u64) -> io::Result<u64> {
     let mut window = Window::new(file)?;
-    let mut offset = DATA;
+    let (mut offset, mut end) = (offset, offset);
     while offset < window.len {
         let Some(bytes) = window.get(offset, 1) else { break };
-        if bytes.iter().any(|byte| *byte != 0) {
-            return Ok(false);
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            end = offset + last as u64 + 1;
         }
         offset += bytes.len() as u64;
     }
-    Ok(true)
+    Ok(end)
+}
+
+/// Takes whatever cannot be read of a file for damage, since nothing says where it ends: that it has so many `records`
+/// at most, and the least that a record and an event take, is all that bounds what is lost.
+///
+/// # Errors
+///
+/// When the length of the file cannot be had.
+pub(super) fn suspect(file: &dyn Blob, scanned: &mut Scanned, records: u32) -> io::Result<()> {
+    scanned.durable = scanned.durable.max(u32::try_from(file.len()?).unwrap_or(u32::MAX));
+    let from = scanned.gaps.last().map_or(scanned.end, |gap| gap.to.max(scanned.end));
+    let to = written_to(file, from.into())? as u32;
+    let bytes = (to - from) as usize;
+    let missing = records.saturating_sub(scanned.records).min(bytes.div_ceil(LEAST_RECORD) as u32);
+    if missing > 0 {
+        let events = missing.max(bytes.div_ceil(LEAST_EVENT) as u32);
+        scanned.gaps.push(Gap { from, to, records: scanned.records..scanned.records + missing, events });
+        scanned.records += missing;
+        scanned.events = scanned.events.saturating_add(events);
+    }
+    Ok(())
 }
 
 /// Tells `visit` of every whole record, with its offset and its bytes, in ascending order.

@@ -56,6 +56,14 @@ pub(super) fn stem(header: &Header) -> String {
     format!("{:016x}-{:06x}-{:016x}", header.base, header.generation, header.salt)
 }
 
+/// What the name of a file without its suffix says of its header. What it does not say is 0.
+pub(super) fn named(name: &str) -> Option<Header> {
+    let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
+    let (base, generation, salt) = (parts.next()??, parts.next()??, parts.next()??);
+    let header = Header { base, generation: u32::try_from(generation).ok()?, salt, ..Header::default() };
+    (stem(&header) == name).then_some(header)
+}
+
 /// A file of the log.
 pub(super) struct Segment {
     /// Without the suffix.

@@ -1,6 +1,7 @@
 //! Facts about the spool.
 
 mod files;
+mod headless;
 mod memory;
 mod model;
 mod rates;

@@ -1,17 +1,25 @@
 //! Holds what stands in Kafka against the ledger: the invariants that can be seen from outside.
 //!
-//! Reads each topic once, from its start, as a `read_committed` consumer. Keeps 5 bytes an event, and a place for each
-//! event of a keyed stream.
+//! Reads each topic once, after the load, from its start to its end, as a `read_committed` consumer: each on a thread of
+//! its own. Keeps 5 bytes an event, and a place for each event of a keyed stream.
+
+mod look;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use klamm_load::verify::{Offenders, Record, Source, Topic};
+use klamm_load::verify::{Offenders, Source, Topic};
 use serde::Serialize;
 
-use super::event::{Id, Values, id_in};
+use self::look::{Looker, Seen};
+use super::event::{Id, Values};
 use super::ledger::{Book, Entry, Said};
-use super::load::key_of;
+
+/// How many handfuls of records wait for the auditor.
+const AHEAD: usize = 16;
 
 /// An event may be sent again so long after its answer: while it waits in the producer, ...
 const AFTERLIFE: Duration = Duration::from_secs(30);
@@ -80,10 +88,9 @@ impl Findings {
     }
 }
 
-/// Reads, and remembers.
-pub(super) struct Auditor<'a> {
+/// Remembers what was seen.
+struct Auditor<'a> {
     book: &'a Book,
-    values: &'a Values,
     windows: &'a [Window],
     /// Where the events of each request begin in `copies`.
     starts: Vec<usize>,
@@ -91,56 +98,52 @@ pub(super) struct Auditor<'a> {
     copies: Vec<u8>,
     /// A digest of the event id of the first copy; 0 where it has none.
     event_ids: Vec<u32>,
+    /// Where the events of each request of a stream begin in `places`.
+    place_starts: Vec<usize>,
     /// Partition and offset of the first copy of each event of a stream.
-    places: HashMap<Id, (i32, i64)>,
+    places: Vec<Option<(i32, i64)>>,
     findings: Findings,
 }
 
 impl<'a> Auditor<'a> {
-    pub(super) fn new(book: &'a Book, values: &'a Values, windows: &'a [Window]) -> Self {
-        let mut starts = Vec::with_capacity(book.entries.len());
-        let mut events = 0;
+    fn new(book: &'a Book, windows: &'a [Window]) -> Self {
+        let (mut starts, mut place_starts) = (Vec::new(), Vec::new());
+        let (mut events, mut keyed) = (0, 0);
         for entry in &book.entries {
             starts.push(events);
+            place_starts.push(keyed);
             events += entry.order.events as usize;
+            keyed += entry.order.stream.map_or(0, |_| entry.order.events as usize);
         }
-        let (copies, event_ids) = (vec![0; events], vec![0; events]);
-        Self { book, values, windows, starts, copies, event_ids, places: HashMap::new(), findings: Findings::default() }
+        let (copies, event_ids, places) = (vec![0; events], vec![0; events], vec![None; keyed]);
+        Self { book, windows, starts, copies, event_ids, place_starts, places, findings: Findings::default() }
     }
 
-    /// Reads the topic with this number to its end.
-    pub(super) fn read(&mut self, topic: usize, source: &mut impl Source) {
-        while source.next(&mut |record| self.take(topic, record)).expect("a topic that can be read") {}
-    }
-
-    fn take(&mut self, topic: usize, record: Record<'_>) {
+    /// Takes note of a record of the topic with this number.
+    fn take(&mut self, topic: usize, seen: &Seen) {
         self.findings.records += 1;
-        let place = || format!("topic {topic} partition {} offset {}", record.partition, record.offset);
-        let value = record.value.unwrap_or_default();
-        let known = id_in(value).and_then(|id| Some((id, self.book.get(id)?)));
-        let Some((id, entry)) = known else {
-            let text = || String::from_utf8_lossy(&value[..value.len().min(40)]).into_owned();
-            self.findings.strangers.add(|| format!("{} at {}", text(), place()));
-            return;
+        let place = || format!("topic {topic} partition {} offset {}", seen.place.0, seen.place.1);
+        let id = match &seen.of {
+            Ok(id) => *id,
+            Err(text) => return self.findings.strangers.add(|| format!("{text} at {}", place())),
         };
-        if self.values.of(id) != value {
+        let entry = &self.book.entries[id.request as usize];
+        if seen.is_altered {
             self.findings.altered.add(|| format!("{id} at {}", place()));
         }
-        let key = entry.order.stream.map(key_of);
-        if topic != entry.order.topic || record.key != key.as_deref().map(str::as_bytes) {
+        if seen.is_misplaced {
             self.findings.misplaced.add(|| format!("{id} at {}", place()));
         }
         let at = self.starts[id.request as usize] + id.index as usize;
-        let event_id = record.event_id.map_or(0, |event_id| crc32fast::hash(event_id).max(1));
         self.copies[at] = self.copies[at].saturating_add(1);
         if self.copies[at] == 1 {
-            self.event_ids[at] = event_id;
+            self.event_ids[at] = seen.event_id;
             if entry.order.stream.is_some() {
-                self.places.insert(id, (record.partition, record.offset));
+                self.places[self.place_starts[id.request as usize] + id.index as usize] = Some(seen.place);
             }
             return;
         }
-        if self.event_ids[at] != event_id {
+        if self.event_ids[at] != seen.event_id {
             self.findings.forged.add(|| format!("{id} at {}", place()));
         }
         match fault_in_life(self.windows, entry) {
@@ -150,7 +153,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// Everything is read. Spooled events of the requests in `destroyed` need not be there.
-    pub(super) fn finish(mut self, destroyed: &HashSet<u64>) -> Findings {
+    fn finish(mut self, destroyed: &HashSet<u64>) -> Findings {
         for (request, entry) in self.book.entries.iter().enumerate() {
             for index in 0..entry.order.events {
                 let id = Id { request: request as u64, index };
@@ -188,7 +191,8 @@ impl<'a> Auditor<'a> {
             for index in (0..entry.order.events).filter(|index| entry.said(*index).is_promise()) {
                 let id = Id { request: request as u64, index };
                 // One that is lost is said elsewhere.
-                let Some(&(partition, offset)) = self.places.get(&id) else { continue };
+                let place = self.places[self.place_starts[request] + index as usize];
+                let Some((partition, offset)) = place else { continue };
                 let before = last.insert(stream, (partition, offset, id));
                 if let Some((old_partition, old_offset, old)) = before
                     && (old_partition != partition || old_offset >= offset)
@@ -210,11 +214,31 @@ pub(super) fn read(
     topics: &mut [Topic],
     destroyed: &HashSet<u64>,
 ) -> Findings {
-    let mut auditor = Auditor::new(book, values, windows);
-    for (number, topic) in topics.iter_mut().enumerate() {
-        topic.mark_end().expect("the ends of a topic");
-        auditor.read(number, topic);
-    }
+    topics.iter_mut().for_each(|topic| topic.mark_end().expect("the ends of a topic"));
+    read_all(book, values, windows, topics, destroyed)
+}
+
+/// Reads all topics to their ends, beside one another.
+fn read_all<S: Source + Send>(
+    book: &Book,
+    values: &Values,
+    windows: &[Window],
+    topics: &mut [S],
+    destroyed: &HashSet<u64>,
+) -> Findings {
+    let (mut auditor, looker) = (Auditor::new(book, windows), Looker::new(book, values));
+    let (to, handfuls) = sync_channel(AHEAD);
+    std::thread::scope(|scope| {
+        for (number, topic) in topics.iter_mut().enumerate() {
+            let (looker, to) = (&looker, to.clone());
+            scope.spawn(move || looker.look_at(number, topic, &to));
+        }
+        // Those of the threads are left: what they see ends with the last of them.
+        drop(to);
+        for (number, some) in handfuls {
+            some.iter().for_each(|seen| auditor.take(number, seen));
+        }
+    });
     auditor.finish(destroyed)
 }
 
@@ -228,6 +252,3 @@ fn fault_in_life(windows: &[Window], entry: &Entry) -> Option<&'static str> {
     let end = entry.answered.map_or(Duration::MAX, |answered| answered + grace);
     windows.iter().find(|window| window.from <= end && window.to >= entry.sent).map(|window| window.kind)
 }
-
-#[cfg(test)]
-mod tests;

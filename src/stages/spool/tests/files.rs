@@ -75,7 +75,7 @@ impl Post {
     }
 }
 
-fn store(dir: &Path, segment: u64) -> (Store, Recovered) {
+pub(super) fn store(dir: &Path, segment: u64) -> (Store, Recovered) {
     let disk = Arc::new(Directory::make(dir).unwrap());
     let now = Instant::now();
     let random = crate::stages::spool::salts();
@@ -83,14 +83,14 @@ fn store(dir: &Path, segment: u64) -> (Store, Recovered) {
 }
 
 /// Appends and commits one by one.
-fn append(store: &Store, post: &Post) -> Result<(), Refusal> {
+pub(super) fn append(store: &Store, post: &Post) -> Result<(), Refusal> {
     let mut receipt = store.append(&post.entry(), Instant::now())?;
     while store.commit(Instant::now()) {}
     receipt.0.try_recv().expect("committed").map(drop)
 }
 
 /// Drains everything; the values, by stream.
-fn drain(store: &Store) -> Vec<String> {
+pub(super) fn drain(store: &Store) -> Vec<String> {
     let mut values = Vec::new();
     let now = Instant::now();
     loop {
@@ -108,7 +108,7 @@ fn drain(store: &Store) -> Vec<String> {
 }
 
 /// A file with six entries of one to three events, and where each begins and ends.
-fn fixture() -> (TempDir, String, Vec<(u64, u64, u32)>) {
+pub(super) fn fixture() -> (TempDir, String, Vec<(u64, u64, u32)>) {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = store(dir.path(), DATA + 4096);
     while store.commit(Instant::now()) {}

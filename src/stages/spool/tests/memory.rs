@@ -118,6 +118,14 @@ impl State {
         hit || self.crashed
     }
 
+    /// The name and the inode of some file of the log.
+    fn some_log(&mut self) -> Option<(String, usize)> {
+        let logs = |(name, inode): (&String, &usize)| (!name.contains("checkpoint")).then(|| (name.clone(), *inode));
+        let logs: Vec<_> = self.names.iter().filter_map(logs).collect();
+        let at = self.chance.below(logs.len() as u64) as usize;
+        logs.get(at).cloned()
+    }
+
     fn used(&self) -> usize {
         self.names.values().map(|inode| self.inodes[*inode].now.len()).sum()
     }
@@ -225,13 +233,29 @@ impl Memory {
         state.crashed = false;
     }
 
+    /// Flips a bit in each of these places, as long as both are, of some file of the log, at rest. Its name, if there
+    /// is one that is so large.
+    pub(super) fn flip_in(&self, places: [usize; 2], len: usize) -> Option<String> {
+        let mut state = self.state();
+        let (name, inode) = state.some_log()?;
+        let State { inodes, chance, .. } = &mut *state;
+        let Inode { now, durable, .. } = &mut inodes[inode];
+        let size = now.len().min(durable.len());
+        if places.iter().any(|place| place + len > size) {
+            return None;
+        }
+        for place in places {
+            let (byte, bit) = (place + chance.below(len as u64) as usize, chance.below(8));
+            now[byte] ^= 1 << bit;
+            durable[byte] ^= 1 << bit;
+        }
+        Some(name)
+    }
+
     /// Flips a bit of some file of the log, at rest. The name of the file, if there is one.
     pub(super) fn flip(&self) -> Option<String> {
         let mut state = self.state();
-        let logs = |(name, inode): (&String, &usize)| (!name.contains("checkpoint")).then(|| (name.clone(), *inode));
-        let logs: Vec<_> = state.names.iter().filter_map(logs).collect();
-        let at = state.chance.below(logs.len() as u64) as usize;
-        let (name, inode) = logs.get(at).cloned()?;
+        let (name, inode) = state.some_log()?;
         let len = state.inodes[inode].durable.len().min(state.inodes[inode].now.len());
         let (byte, bit) = (state.chance.below(len as u64) as usize, state.chance.below(8));
         if len == 0 {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use klamm_load::topics::Cluster;
-use klamm_load::verify::Topic;
+use klamm_load::verify::{Record, Source, Topic};
 
 use super::*;
+use crate::chaos::event::id_in;
 use crate::chaos::ledger::{Ledger, Order, Run};
-use crate::chaos::load::{Load, Names, Pace, Sender};
+use crate::chaos::load::{Load, Names, Pace, Sender, key_of};
 use crate::support::gateway::Gateway;
 use crate::support::kafka::Kafka;
 use crate::support::{keys, scratch};
@@ -33,6 +34,11 @@ impl Source for Records {
         take(Record { partition: *partition, offset: *offset, key, value: Some(value), event_id });
         Ok(true)
     }
+}
+
+/// What is found in one topic that holds `records`.
+fn audited(book: &Book, values: &Values, windows: &[Window], records: Vec<Kept>) -> Findings {
+    read_all(book, values, windows, &mut [Records(records.into_iter())], &HashSet::new())
 }
 
 /// What was asked, answered and written: a stream of five requests and a batch, each event once, in order.
@@ -67,9 +73,7 @@ impl Story {
     }
 
     fn audit(&self, windows: &[Window]) -> Findings {
-        let mut auditor = Auditor::new(&self.book, &self.values, windows);
-        auditor.read(0, &mut Records(self.records.clone().into_iter()));
-        auditor.finish(&HashSet::new())
+        audited(&self.book, &self.values, windows, self.records.clone())
     }
 
     /// The names of what is wrong, with how many.
@@ -244,9 +248,7 @@ topics: {{ audited: {{}} }}
     while topic.next(&mut keep).unwrap() {}
     let keyed = records.iter().rposition(|record| record.key.is_some()).unwrap();
     for tamper in [Tamper::Nothing, Tamper::Remove, Tamper::Double, Tamper::Alter, Tamper::Swap] {
-        let mut auditor = Auditor::new(&book, &values, &[]);
-        auditor.read(0, &mut Records(tampered(&records, tamper, keyed).into_iter()));
-        let found = auditor.finish(&HashSet::new());
+        let found = audited(&book, &values, &[], tampered(&records, tamper, keyed));
         assert_eq!(found.faults().is_empty(), tamper == Tamper::Nothing, "{tamper:?}: {found:?}");
         assert_eq!(found.acked, records.len() as u64);
     }
