@@ -106,7 +106,16 @@ pub(super) fn curves(subject: &Subject, model: &Model, ink: Ink, width: usize) -
     // Points of a client or topic lack the time in front, and are five seconds long.
     let (points, seconds, shift): (Vec<&Point>, usize, usize) = match subject {
         Subject::All => (model.points.iter().collect(), 1, 0),
-        _ => (model.page(subject).into_iter().filter_map(|page| page.curve.as_ref()).flat_map(|curve| &curve.points).collect(), 5, 1),
+        _ => (
+            model
+                .page(subject)
+                .into_iter()
+                .filter_map(|page| page.curve.as_ref())
+                .flat_map(|curve| &curve.points)
+                .collect(),
+            5,
+            1,
+        ),
     };
     let curve = |name: &str, place: usize| {
         let values: Vec<f64> =
