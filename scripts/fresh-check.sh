@@ -71,7 +71,7 @@ step run '
     [[ $(cat $process/comm 2>/dev/null) != klamm ]] || kill -TERM ${process#/proc/}
   done
   wait $make
-  echo "fresh-check: make run ended with 0 after SIGTERM"'
+  printf "\n%s\n" "fresh-check: make run ended with 0 after SIGTERM"'
 
 step release '
   scripts/build-release.sh /tmp/out
