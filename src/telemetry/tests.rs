@@ -82,6 +82,7 @@ fn touched() -> Arc<Metrics> {
         let topics = BTreeMap::from([("orders".to_owned(), Batches::default())]);
         scrape.producer(&ProducerStats { name: "default".into(), brokers, topics, ..ProducerStats::default() });
         scrape.put(&names::TOPIC_UNDER_MIN_ISR, &["orders"], 0.0);
+        scrape.put(&names::TOPIC_LATE_QUEUES, &["orders"], 0.0);
         scrape.put(&names::DELIVERY_FAILURES, &["orders", "message_timed_out"], 1.0);
     }));
     metrics
