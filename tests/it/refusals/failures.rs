@@ -88,6 +88,8 @@ async fn no_word_from_kafka_within_the_wait_is_504_and_late_words_still_count() 
     let mock = Mock::start(&["orders"]);
     let gateway = one(&mock, "wait: 200ms,", "");
     gateway.ready().await;
+    // So that the topic is known.
+    assert_eq!(post(&gateway, "0").await.status, 200);
     mock.delay(Duration::from_millis(1200));
     let mut answer = post(&gateway, "[1,2]").await;
     check(&mut answer, 504, "outcome_unknown");
@@ -98,11 +100,11 @@ async fn no_word_from_kafka_within_the_wait_is_504_and_late_words_still_count() 
     );
     soon("the late words are counted", async || {
         let acked = gateway.metrics().await.sum("klamm_events_total", &[("outcome", "acked")]);
-        (acked == 2.0).then_some(())
+        (acked == 3.0).then_some(())
     })
     .await;
     mock.delay(Duration::ZERO);
-    assert_eq!(mock.records("orders"), 2);
+    assert_eq!(mock.records("orders"), 3);
 }
 
 #[tokio::test]
@@ -110,6 +112,7 @@ async fn a_wait_of_the_client_s_own_is_kept() {
     let mock = Mock::start(&["orders"]);
     let gateway = one(&mock, "", "");
     gateway.ready().await;
+    assert_eq!(post(&gateway, "0").await.status, 200);
     mock.delay(Duration::from_millis(2500));
     let http = Client::new(gateway.ingest());
     let key = bearer("shop");
