@@ -98,15 +98,13 @@ impl Indices {
     }
 
     /// The indices in the request of the events at `places`, as runs: the first of each, and how many.
-    pub fn runs(&self, places: Range<usize>) -> Vec<(u32, u32)> {
-        match self {
-            Self::All(_) if places.is_empty() => Vec::new(),
-            Self::All(_) => vec![(places.start as u32, places.len() as u32)],
-            Self::Some(indices) => {
-                let runs = indices.get(places).unwrap_or_default().chunk_by(|a, b| a + 1 == *b);
-                runs.filter_map(|run| Some((*run.first()?, run.len() as u32))).collect()
-            }
-        }
+    pub fn runs(&self, places: Range<usize>) -> impl Iterator<Item = (u32, u32)> {
+        let (whole, parts) = match self {
+            Self::All(_) => (Some((places.start as u32, places.len() as u32)).filter(|run| run.1 > 0), &[][..]),
+            Self::Some(indices) => (None, indices.get(places).unwrap_or_default()),
+        };
+        let parts = parts.chunk_by(|a, b| a + 1 == *b);
+        whole.into_iter().chain(parts.filter_map(|run| Some((*run.first()?, run.len() as u32))))
     }
 }
 

@@ -105,7 +105,7 @@ pub async fn outcome(app: &Gateway, sent: Sent) -> Result<Accepted, Reject> {
             let known = || spooling.and_then(|spooling| spooling.book.find(request)).map(|page| page.runs);
             match settled.or_else(known) {
                 Some(runs) => runs.iter().for_each(|run| answer.run(run)),
-                None => answer.spooled = indices.runs(0..indices.count()),
+                None => answer.spooled = indices.runs(0..indices.count()).collect(),
             }
         }
     }
@@ -147,6 +147,7 @@ impl Answer {
     /// Takes what the producer says. `spooled`: the spool has what is neither acknowledged nor refused for good.
     fn fates(&mut self, indices: &Indices, fates: &Fates, spooled: bool) {
         let mut next = 0;
+        self.receipts.reserve(fates.runs().len());
         for run in fates.runs() {
             self.open(indices, next..run.place, spooled);
             next = run.place + run.count;
