@@ -35,6 +35,7 @@ mod record;
 mod recover;
 mod scan;
 mod segment;
+mod spare;
 mod store;
 mod threads;
 mod tidy;

@@ -208,6 +208,8 @@ pub(super) struct Index {
     pub segments: BTreeMap<u64, Segment>,
     /// What the files take.
     pub disk: u64,
+    /// What the file ahead takes besides.
+    pub spare: u64,
     /// What the writer can still put into its file.
     pub room: u64,
     pub sums: Sums,
@@ -247,6 +249,7 @@ impl Index {
             streams: Vec::new(),
             segments: BTreeMap::new(),
             disk: 0,
+            spare: 0,
             room: 0,
             sums: Sums::default(),
             queue: VecDeque::new(),
@@ -486,7 +489,7 @@ impl Index {
             entries: self.sums.entries,
             events: self.sums.events,
             bytes: self.sums.bytes,
-            disk: self.disk,
+            disk: self.disk + self.spare,
             oldest: oldest.map(|oldest| Duration::from_secs(now.saturating_sub(oldest).into())),
             parked: self.streams.iter().map(parked).sum(),
             quarantined: self.bad + self.segments.values().filter(|segment| segment.damaged).count() as u32,

@@ -14,6 +14,7 @@ use super::disk::{Blob, Disk, is_full};
 use super::format::{COPY, DATA, Head, Header, Sealed, is_whole};
 use super::index::{Group, Health, Index, Pending, Plan, Taken};
 use super::segment::{Map, Name, Segment, Slot};
+use super::spare::Spare;
 use super::{Entry, Full, Key, Receipt, Refusal, Settings, Stored, Wave, record, scan};
 
 /// The most that is written at once, unless one entry is larger.
@@ -34,6 +35,7 @@ pub(super) struct Store {
     pub writer: Mutex<Writer>,
     /// Held while a checkpoint is written: the writer does so at its start, else the keeper.
     pub saving: Mutex<()>,
+    pub spare: Mutex<Spare>,
     /// Gives salts.
     random: Mutex<Random>,
 }
@@ -71,7 +73,7 @@ impl Writer {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -83,6 +85,7 @@ impl Store {
             index: Mutex::new(index),
             writer: Mutex::new(writer),
             saving: Mutex::new(()),
+            spare: Mutex::default(),
             random: Mutex::new(random),
         }
     }
@@ -121,6 +124,7 @@ impl Store {
             Group::Empty => false,
             Group::Rotate(size) => {
                 self.rotate(&mut writer, size, now);
+                self.want_spare();
                 true
             }
             Group::Take(group) => {
@@ -212,6 +216,7 @@ impl Store {
     /// The last that the writer does.
     pub(super) fn retire(&self, now: Instant) {
         self.seal(&mut lock(&self.writer), now);
+        self.drop_spare();
     }
 
     /// Ends the file that is appended to.
@@ -282,17 +287,23 @@ impl Store {
 
     fn make(&self, header: &Header, size: u64) -> std::io::Result<Arc<dyn Blob>> {
         let name = format!("{}{}", super::segment::stem(header), Name::Log.suffix());
-        let made = self.disk.create(&name, size).and_then(|file| {
+        let ahead = self.take_spare(size);
+        let made = ahead.as_ref().map_or_else(|| self.disk.create(&name, size), |ahead| Ok(Arc::clone(&ahead.file)));
+        let made = made.and_then(|file| {
             let bytes = header.encode();
             file.write_at(&bytes, 0)?;
             file.write_at(&bytes, COPY)?;
             file.sync()?;
+            if let Some(ahead) = &ahead {
+                self.disk.rename(&ahead.name, &name)?;
+            }
             self.disk.sync()?;
             Ok(file)
         });
         if made.is_err() {
-            // It may not even be there; at the next start it is found to be empty.
+            // They may not even be there; what is left is removed by the next start.
             let _ = self.disk.remove(&name);
+            ahead.into_iter().for_each(|ahead| drop(self.disk.remove(&ahead.name)));
         }
         made
     }

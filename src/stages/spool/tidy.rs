@@ -1,4 +1,5 @@
-//! The keeper's work: the checkpoint, the removal of files that are done, and copies of files of which little is left.
+//! The keeper's work: the checkpoint, the removal of files that are done, copies of files of which little is left, and the
+//! file ahead.
 //!
 //! A copy takes the place of the file or files that it was made of, in the same order and under the same numbers, so
 //! entries that cannot go anywhere, and streams that stand still, hold no more disk than their own bytes. It is written
@@ -38,7 +39,10 @@ impl Store {
         match self.checkpoint(now) {
             Ok(()) => self.remove_finished(false)?,
             // Room comes from removing files.
-            Err(error) if is_full(&error) => self.remove_finished(true)?,
+            Err(error) if is_full(&error) => {
+                self.drop_spare();
+                self.remove_finished(true)?;
+            }
             Err(error) => return Err(error),
         }
         if let Some(run) = self.candidates(now) {
@@ -50,7 +54,7 @@ impl Store {
             drop(index);
             copied?;
         }
-        Ok(())
+        self.prepare()
     }
 
     /// Writes the checkpoint, if there is something new.

@@ -294,6 +294,59 @@ fn a_full_disk_shows_before_anything_is_acknowledged_and_heals() {
 
 /// A topic that takes nothing gets ten times the traffic of the others. They are drained as they come, find room always,
 /// and what the files take stays near what waits.
+/// The names of the files that are made ahead.
+fn ahead(dir: &Path) -> Vec<std::path::PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|suffix| suffix == "tmp")).collect()
+}
+
+#[test]
+fn once_a_file_was_full_the_next_one_is_made_ahead_and_used_and_never_left_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = store(dir.path(), MIB);
+    store.commit(Instant::now());
+    let bytes = |store: &Store| store.index().state(SystemTime::now()).disk;
+    let fill = |from: u128, to: u128| {
+        for id in from..to {
+            append(&store, &post("a", "x", id, 1, 300_000)).unwrap();
+        }
+    };
+    fill(0, 3);
+    store.tidy(Instant::now()).unwrap();
+    assert!(ahead(dir.path()).is_empty(), "no file was full yet");
+    fill(3, 4);
+    store.tidy(Instant::now()).unwrap();
+    let made = ahead(dir.path());
+    let [file] = &made[..] else { panic!("{made:?}") };
+    assert_eq!(fs::metadata(file).unwrap().len(), MIB);
+    let sizes: u64 = store.index().segments.values().map(|segment| segment.size).sum();
+    assert_eq!(bytes(&store), sizes + MIB, "it takes room, and says so");
+    fill(4, 7);
+    assert!(ahead(dir.path()).is_empty(), "it was used");
+    assert_eq!(store.index().segments.len(), 3);
+    store.tidy(Instant::now()).unwrap();
+    assert_eq!(ahead(dir.path()).len(), 1);
+    // One entry that is larger than a file.
+    append(&store, &post("a", "x", 7, 1, 2 * MIB as usize)).unwrap();
+    assert!(ahead(dir.path()).is_empty(), "of the wrong size, it was removed");
+    store.tidy(Instant::now()).unwrap();
+    assert_eq!(ahead(dir.path()).len(), 1);
+    drop(store);
+    // The process was killed.
+    let (store, found) = self::store(dir.path(), MIB);
+    assert_eq!((found.entries, found.lost, ahead(dir.path()).len()), (8, 0, 0));
+    store.commit(Instant::now());
+    for id in 8..12 {
+        append(&store, &post("a", "x", id, 1, 300_000)).unwrap();
+    }
+    store.tidy(Instant::now()).unwrap();
+    assert_eq!(ahead(dir.path()).len(), 1);
+    store.retire(Instant::now());
+    store.tidy(Instant::now()).unwrap();
+    assert!(ahead(dir.path()).is_empty(), "a clean stop leaves none");
+    assert_eq!(drain(&store).len(), 12);
+}
+
 #[test]
 fn a_dead_topic_costs_the_others_neither_room_nor_their_turn() {
     let dir = tempfile::tempdir().unwrap();

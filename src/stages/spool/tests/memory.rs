@@ -120,8 +120,9 @@ impl State {
 
     /// The name and the inode of some file of the log.
     fn some_log(&mut self) -> Option<(String, usize)> {
-        let logs = |(name, inode): (&String, &usize)| (!name.contains("checkpoint")).then(|| (name.clone(), *inode));
-        let logs: Vec<_> = self.names.iter().filter_map(logs).collect();
+        let is_log = |name: &str| !name.contains("checkpoint") && !name.ends_with(".tmp");
+        let logs = self.names.iter().filter(|(name, _)| is_log(name)).map(|(name, inode)| (name.clone(), *inode));
+        let logs: Vec<_> = logs.collect();
         let at = self.chance.below(logs.len() as u64) as usize;
         logs.get(at).cloned()
     }
