@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,6 +25,9 @@ use crate::event::{ClientId, TopicName};
 
 /// What a copy writes before it syncs, so that no sync of the writer waits for much of it.
 const SLICE: usize = 1 << 20;
+/// What is given back at once of a removed file, and how long the writer has the disk for itself after it.
+const PART: u64 = 4 << 20;
+const PAUSE: Duration = Duration::from_millis(2);
 /// So many small files in a row are worth a copy for their number alone.
 const NEIGHBOURS: usize = 8;
 /// How long a file must be out of writing before it is copied; and while more than half of the room is taken.
@@ -98,11 +102,11 @@ impl Store {
         }
         self.disk.sync()?;
         let mut index = self.index();
-        for (base, ..) in finished {
-            index.forget(base);
-        }
+        let gone: Vec<_> = finished.iter().filter_map(|(base, ..)| index.forget(*base)).collect();
         // They need not be named as finished any more.
         index.dirty = true;
+        drop(index);
+        gone.iter().for_each(release);
         Ok(())
     }
 
@@ -197,16 +201,17 @@ impl Store {
         }
         let old = self.replace(run, header, copy, now);
         info!(files = old.len(), "spool: what is left of old files was moved to one");
-        for (stem, name) in &old {
-            remove(&*self.disk, stem, *name)?;
-            self.index().bad += u32::from(*name == Name::Damaged);
+        for segment in &old {
+            remove(&*self.disk, &segment.stem, segment.name)?;
+            self.index().bad += u32::from(segment.name == Name::Damaged);
         }
         self.disk.sync()?;
+        old.iter().for_each(release);
         self.checkpoint(now)
     }
 
-    /// Puts a copy into the place of what it was made of; the names of the old files.
-    fn replace(&self, run: &[u64], header: Header, copy: Copy, now: Instant) -> Vec<(String, Name)> {
+    /// Puts a copy into the place of what it was made of, which it returns.
+    fn replace(&self, run: &[u64], header: Header, copy: Copy, now: Instant) -> Vec<Segment> {
         let mut index = self.index();
         let mut segment = Segment::new(header, Name::Log, copy.file, u64::from(copy.at.end));
         segment.synced = copy.at;
@@ -222,7 +227,19 @@ impl Store {
             map.entry(stream).or_default().push(slot);
         }
         index.replace(segment, map, &old);
-        old.into_iter().map(|old| (old.stem, old.name)).collect()
+        old
+    }
+}
+
+/// Gives back what a file takes that has no name any more. The kernel may let no sync of the writer through while it does,
+/// so in small parts.
+fn release(segment: &Segment) {
+    let mut left = if segment.name == Name::Log { segment.size } else { 0 };
+    while left > PART {
+        left -= PART;
+        // At the latest, the end of its last handle does it.
+        let _ = segment.file.set_len(left);
+        thread::sleep(PAUSE);
     }
 }
 
