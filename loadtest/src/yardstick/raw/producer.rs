@@ -1,5 +1,5 @@
 //! librdkafka's producer as a C program uses it: topic handles, one call a message or one a batch, reports by callback
-//! or as events. Owns every unsafe line of this crate; nothing here knows what is sent or why.
+//! or as events. Owns every unsafe line of this crate but one; nothing here knows what is sent or why.
 //!
 //! Promise: nothing is borrowed by librdkafka after a call returns. Payloads and keys are copied (`RD_KAFKA_MSG_F_COPY`)
 //! and the opaque of a message is a number, never an address.
