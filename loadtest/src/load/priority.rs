@@ -40,7 +40,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_is_given_what_anyone_may_have() {
-        std::thread::spawn(|| assert!(schedule(0))).join().unwrap();
+    fn the_kernel_understands_what_it_is_asked() {
+        let refused = std::thread::spawn(|| (!schedule(0)).then(std::io::Error::last_os_error)).join().unwrap();
+        let not_here = |error: std::io::Error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS));
+        assert!(refused.is_none_or(not_here), "neither done nor forbidden");
     }
 }
