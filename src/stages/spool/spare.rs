@@ -61,13 +61,11 @@ impl Store {
 
     /// The file, if it is there and of `size`; one of another size is removed.
     pub(super) fn take_spare(&self, size: u64) -> Option<Ahead> {
-        let ahead = {
-            let mut spare = lock(&self.spare);
-            let Spare::Ready(_) = *spare else { return None };
-            let Spare::Ready(ahead) = std::mem::replace(&mut *spare, Spare::Wanted) else { return None };
-            ahead
-        };
+        let mut spare = lock(&self.spare);
+        let Spare::Ready(_) = *spare else { return None };
+        let Spare::Ready(ahead) = std::mem::replace(&mut *spare, Spare::Wanted) else { return None };
         self.index().spare = 0;
+        drop(spare);
         if ahead.size == size {
             return Some(ahead);
         }

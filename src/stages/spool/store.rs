@@ -337,7 +337,7 @@ impl Store {
     }
 
     /// Reads a file for its map.
-    fn load(&self, base: u64, file: &dyn Blob, header: &Header, synced: Sealed) {
+    pub(super) fn load(&self, base: u64, file: &dyn Blob, header: &Header, synced: Sealed) {
         let mut map = Map::new();
         let (mut last, mut stream) = ((String::new(), String::new()), None);
         let scanned = scan::records(file, header, Some((synced, true)), |head, offset, bytes| {
@@ -354,7 +354,7 @@ impl Store {
         let mut index = self.index();
         index.install(base, header.salt, map);
         match scanned {
-            Ok(scanned) => index.lose_unmapped(base, &scanned.gaps),
+            Ok(scanned) => index.lose_unmapped(base, header.salt, &scanned.gaps),
             Err(error) => warn!(%error, "spool: a file cannot be read"),
         }
     }

@@ -8,10 +8,10 @@ use crate::stages::spool::segment::{Map, Segment};
 
 impl Index {
     /// Records of a file turned out to be unreadable when its map was read. Whose they were cannot be told but from what
-    /// is missing.
-    pub(in super::super) fn lose_unmapped(&mut self, base: u64, gaps: &[Gap]) {
+    /// is missing. Nothing, where a copy has meanwhile taken the place of the file with this `salt`.
+    pub(in super::super) fn lose_unmapped(&mut self, base: u64, salt: u64, gaps: &[Gap]) {
         let Self { segments, streams, .. } = self;
-        let Some(segment) = segments.get_mut(&base) else { return };
+        let Some(segment) = segments.get_mut(&base).filter(|segment| segment.header.salt == salt) else { return };
         let Some(map) = &segment.map else { return };
         let missing = |gap: &Gap| gap.records.clone().filter(|ordinal| !segment.done.has(*ordinal)).count() as u32;
         let (mut ordinals, mut events, mut bytes) = (Vec::new(), 0, 0);

@@ -348,6 +348,36 @@ fn once_a_file_was_full_the_next_one_is_made_ahead_and_used_and_never_left_behin
 }
 
 #[test]
+fn a_file_that_is_given_back_while_it_is_read_for_its_map_takes_nothing_of_its_copy_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = store(dir.path(), MIB);
+    store.commit(Instant::now());
+    for id in 0..3 {
+        append(&store, &post("a", "x", id, 1, 300_000)).unwrap();
+    }
+    store.retire(Instant::now());
+    let old = {
+        let index = store.index();
+        let (base, segment) = index.segments.first_key_value().unwrap();
+        (*base, Arc::clone(&segment.file), segment.header, segment.synced)
+    };
+    let (base, file, header, synced) = old;
+    store.copy(&[base], Instant::now()).unwrap();
+    file.set_len(0).unwrap();
+    // The copy's map is there, so that something could be missing from it.
+    let copy = {
+        let index = store.index();
+        let segment = &index.segments[&base];
+        assert_ne!(segment.header.salt, header.salt, "it was copied");
+        (Arc::clone(&segment.file), segment.header, segment.synced)
+    };
+    store.load(base, &*copy.0, &copy.1, copy.2);
+    store.load(base, &*file, &header, synced);
+    assert_eq!(store.index().lost, 0);
+    assert_eq!(drain(&store).len(), 3);
+}
+
+#[test]
 fn a_dead_topic_costs_the_others_neither_room_nor_their_turn() {
     let dir = tempfile::tempdir().unwrap();
     let segment = 64 << 10;
