@@ -1,7 +1,9 @@
-//! How busy the machine was with other things in each round: figures of a busy one are worth less.
+//! The machine: its cores, and how busy it was with other things in each round: figures of a busy one are worth less.
 
 use std::fs;
 
+use anyhow::{Context, Result, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
 /// One round of one group of rows.
@@ -40,6 +42,59 @@ impl Steal {
     }
 }
 
+/// The cores in two halves: one for what is measured, one for load and broker, so that a load beyond all bounds takes
+/// nothing away from what it is put on. Threads and processes keep to the half of the thread that starts them: from its
+/// making until its drop the other half, but for what [`Halves::measured`] starts.
+pub(super) struct Halves {
+    all: CpuSet,
+    measured: CpuSet,
+    rest: CpuSet,
+}
+
+impl Halves {
+    /// # Errors
+    /// With one core, or where the kernel lets no thread choose.
+    pub(super) fn part() -> Result<Self> {
+        let all = sched_getaffinity(None).context("the cores of this process")?;
+        ensure!(all.count() > 1, "one core cannot be halved");
+        let (mut measured, mut rest) = (CpuSet::new(), CpuSet::new());
+        for (nth, core) in (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).enumerate() {
+            if nth % 2 == 0 { &mut rest } else { &mut measured }.set(core);
+        }
+        let halves = Self { all, measured, rest };
+        move_to(&halves.rest)?;
+        Ok(halves)
+    }
+
+    /// What `start` starts runs on the measured half.
+    ///
+    /// # Errors
+    /// Those of `start`, and where the thread cannot be moved.
+    pub(super) fn measured<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        move_to(&self.measured)?;
+        let started = start();
+        move_to(&self.rest)?;
+        started
+    }
+
+    /// How many cores what is measured has, and how many the rest.
+    pub(super) fn counts(&self) -> (u32, u32) {
+        (self.measured.count(), self.rest.count())
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        // It was permitted before; threads and processes of the halves stay there.
+        let _ = move_to(&self.all);
+    }
+}
+
+/// Keeps the calling thread, and what it starts, to these cores.
+fn move_to(cores: &CpuSet) -> Result<()> {
+    sched_setaffinity(None, cores).context("choose the cores of a thread")
+}
+
 /// Of one minute.
 pub(super) fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -70,5 +125,24 @@ mod tests {
         assert!(resident(std::process::id()).unwrap() > 1 << 20);
         assert_eq!(resident(u32::MAX), None);
         assert!((0.0..=1.0).contains(&Steal::start().share()) && load_average() >= 0.0);
+    }
+
+    #[test]
+    fn what_is_measured_and_the_rest_share_no_core_and_a_thread_gets_its_own_back() {
+        let here = || sched_getaffinity(None).unwrap();
+        let all = here();
+        if all.count() < 2 {
+            assert!(Halves::part().is_err());
+            return;
+        }
+        let halves = Halves::part().unwrap();
+        let rest = std::thread::spawn(here).join().unwrap();
+        let measured = halves.measured(|| Ok(std::thread::spawn(here).join().unwrap())).unwrap();
+        assert!((0..CpuSet::MAX_CPU).all(|core| !(rest.is_set(core) && measured.is_set(core))));
+        assert_eq!((measured.count(), rest.count()), halves.counts());
+        assert_eq!(measured.count() + rest.count(), all.count());
+        assert!(here() == rest, "back after the start");
+        drop(halves);
+        assert!(here() == all);
     }
 }

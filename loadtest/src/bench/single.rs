@@ -11,14 +11,19 @@ use crate::gateway::Gateway;
 use crate::load;
 use crate::yardstick::Server;
 
-/// The rate is half of the most that klamm takes with linger 1 ms on this machine.
+/// How much of what the connections carry with the usual linger is offered at most: each of them waits for it.
+const OF_THE_USUAL: f64 = 0.8;
+
+/// The rate is half of the most that klamm takes with linger 1 ms on this machine, or what the connections can carry
+/// with linger 5 ms where that is less.
 pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let stage = bench.tier.stage(1, PARTITIONS)?;
     let mut setup = bench.setup(&stage);
     setup.linger = Duration::from_millis(1);
     let (quick, usual) = (bench.start(&setup, &stage)?, bench.start(&bench.setup(&stage), &stage)?);
     let echo = Server::start(&["echo".to_owned()])?;
-    let rate = bench.most(bench.singles(&quick, &stage, 0))? / 2.0;
+    let most = |gateway| bench.most(bench.singles(gateway, &stage, 0));
+    let rate = (most(&quick)? / 2.0).min(most(&usual)? * OF_THE_USUAL);
     let open = |gateway: &Gateway, round| load::Options { rate: Some(rate), ..bench.singles(gateway, &stage, round) };
     let bare = |round| {
         let url = format!("http://{}/v1/topics/{{topic}}/events", echo.address());
