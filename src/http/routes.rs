@@ -78,7 +78,7 @@ where
         idle: pass.config.ingest.body_idle.get(),
         total: pass.config.ingest.body_timeout.get(),
     };
-    let body = read_capped(body, limits, |bytes| pass.permit.grow(bytes)).await?;
+    let body = read_capped(body, limits, |bytes| pass.permit.admit(bytes)).await?;
     account.body(&body);
     let sent = accept(app, pass, request, body)?;
     account.sent(&sent);

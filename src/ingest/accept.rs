@@ -147,13 +147,12 @@ fn take(app: &Gateway, pass: Pass, request: RequestId, body: Bytes) -> Result<Se
         ids::stamp(&mut batch, ids);
     }
 
-    // What is held until the last event is settled; so far it was the body, and what it inflated to.
+    // What is held until the last event is settled; so far it was the body, what it inflated to, and a guess at this.
     let cost = batch.held() + EVENT_OVERHEAD * batch.events.len() as u64;
-    if let Err(reject) = permit.grow(cost.saturating_sub(permit.held())) {
+    if let Err(reject) = permit.settle(cost) {
         client.quota.refund(charge);
         return Err(reject);
     }
-    permit.release(permit.held() - cost);
 
     let indices = Indices::of(&batch);
     let faults = std::mem::take(&mut batch.faults);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -17,20 +18,38 @@ use crate::units::Percent;
 pub struct Share {
     client: ClientId,
     weight: NonZeroU32,
+    /// What the last request came to hold, in percent of its body.
+    growth: Arc<AtomicU64>,
 }
 
 impl Share {
     /// The share of `client`.
     pub fn new(client: ClientId, weight: NonZeroU32) -> Self {
-        Self { client, weight }
+        Self { client, weight, growth: Arc::new(AtomicU64::new(100)) }
+    }
+
+    /// How much beside `body` its events will hold, if they are like the last ones.
+    pub(super) fn foresee(&self, body: u64) -> u64 {
+        // Relaxed: a guess, which orders nothing.
+        let beside = self.growth.load(Ordering::Relaxed).saturating_sub(100);
+        body.saturating_mul(beside) / 100
+    }
+
+    /// A request with this body came to hold `held`.
+    pub(super) fn learn(&self, body: u64, held: u64) {
+        self.growth.store(held.saturating_mul(100) / body.max(1), Ordering::Relaxed);
     }
 }
+
+/// The part of the whole that one request may take ahead on a guess.
+const AHEAD: u64 = 16;
 
 /// The bytes in flight of the whole process.
 #[derive(Debug)]
 pub struct Budget {
     of_client: Percent,
     of_topic: u64,
+    ahead: u64,
     // std Mutex: held for a few map look-ups, never across await. Atomics cannot take from a client, a topic and the
     // whole at once without showing others what is then put back.
     state: Mutex<State>,
@@ -48,7 +67,12 @@ impl Budget {
     pub fn new(config: &config::Budget) -> Arc<Self> {
         let total = config.total.get();
         let state = State { whole: Pool::new(total, config.client), topics: HashMap::default() };
-        Arc::new(Self { of_client: config.client, of_topic: config.topic.of(total), state: Mutex::new(state) })
+        Arc::new(Self {
+            of_client: config.client,
+            of_topic: config.topic.of(total),
+            ahead: total / AHEAD,
+            state: Mutex::new(state),
+        })
     }
 
     /// A permit for a request of `share`'s client to `topic`. It holds nothing yet.
@@ -86,6 +110,11 @@ impl Budget {
         let pool = || Pool::new(self.of_topic, self.of_client);
         state.topics.entry(topic.clone()).or_insert_with(pool).take(share, bytes);
         Ok(())
+    }
+
+    /// The most that one request may take ahead.
+    pub(super) fn ahead(&self) -> u64 {
+        self.ahead
     }
 
     /// See [`Permit::is_heavy`].

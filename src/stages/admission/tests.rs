@@ -107,6 +107,29 @@ fn a_permit_gives_back_a_part_and_dropped_the_rest() {
 }
 
 #[test]
+fn with_its_body_is_taken_what_the_last_request_of_the_client_came_to_hold() {
+    let (budget, share) = (budget(), share("a", 1));
+    let admit = |bytes| {
+        let mut permit = budget.open(&share, &"t".into());
+        permit.admit(bytes).map(|()| permit)
+    };
+    let mut first = admit(10).unwrap();
+    assert_eq!((first.held(), first.settle(30), first.held()), (10, Ok(()), 30), "nothing is known of it");
+    drop(first);
+    let mut like = admit(10).unwrap();
+    assert_eq!((like.held(), like.admit(1), like.held()), (30, Ok(()), 33));
+    assert_eq!((like.grow(15), like.held()), (Ok(()), 33), "out of what was taken ahead");
+    assert_eq!((like.grow(10), like.held()), (Ok(()), 36), "7 of it were left");
+    assert_eq!((like.settle(22), like.held(), budget.usage().used), (Ok(()), 22, 22));
+    let full = held(&budget, "a", "u", 710).unwrap();
+    assert_eq!(admit(10).map(drop), Err(Reject::ShareExhausted), "before it is read: 10 would fit, 20 will not");
+    drop(full);
+    assert_eq!(like.settle(751), Err(Reject::ShareExhausted));
+    assert_eq!((like.held(), budget.usage().used), (22, 22), "what is held stays held");
+    assert_eq!(admit(10).unwrap().held(), 10 + 62, "a guess takes a 16th of the whole at most");
+}
+
+#[test]
 fn absurd_sizes_are_refused_and_nothing_is_always_granted() {
     let budget = budget();
     assert_eq!(held(&budget, "a", "t", u64::MAX).map(drop), Err(Reject::ShareExhausted));
