@@ -7,8 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::oneshot;
-
 use super::disk::Blob;
 use super::format::{DATA, Head, Header, Sealed};
 use super::segment::{Segment, Slot};
@@ -17,6 +15,9 @@ use crate::event::{ClientId, TopicName};
 
 mod files;
 mod lanes;
+mod queue;
+
+pub(super) use queue::{Group, Pending};
 
 /// The slots of all maps in memory together, 16 bytes each, beside those of the file that is written.
 const SLOTS: usize = 1 << 20;
@@ -150,23 +151,6 @@ struct Out {
     events: u32,
 }
 
-/// An entry that waits for the writer.
-pub(super) struct Pending {
-    pub stream: u32,
-    pub record: Vec<u8>,
-    pub events: u32,
-    /// When it was received, in seconds since the epoch.
-    pub at: u32,
-    pub tell: oneshot::Sender<Result<Key, Refusal>>,
-}
-
-impl Pending {
-    /// What it takes in a file.
-    pub(super) fn size(&self) -> u64 {
-        Head::padded(self.record.len()) as u64
-    }
-}
-
 /// What to read next for a lane.
 pub(super) enum Plan {
     /// This file's map is needed first.
@@ -183,14 +167,6 @@ pub(super) struct Taken {
     pub slot: Slot,
     pub left: Option<Box<[u32]>>,
     pub again: bool,
-}
-
-/// What the writer takes from the queue.
-pub(super) enum Group {
-    Empty,
-    /// The first that waits does not fit into the file.
-    Rotate(u64),
-    Take(Vec<Pending>),
 }
 
 /// See the module.
@@ -336,13 +312,6 @@ impl Index {
         self.disk + size + self.segment <= self.total
     }
 
-    /// Queues an entry that was admitted.
-    pub(super) fn push(&mut self, pending: Pending) {
-        self.queued += pending.size();
-        self.count(pending.stream, pending.events, padded(pending.record.len() as u32));
-        self.queue.push_back(pending);
-    }
-
     fn count(&mut self, stream: u32, events: u32, bytes: u32) {
         let Self { streams, accounts, sums, .. } = self;
         sums.add(events, bytes);
@@ -361,36 +330,6 @@ impl Index {
         for (account, at) in accounts.iter_mut().zip(stream.accounts) {
             account.get_mut(at).into_iter().for_each(|sum| *sum = sum.saturating_sub(bytes.into()));
         }
-    }
-
-    /// Takes what waits at the head of the queue and fits into `room` bytes and `records` records, some `most` bytes.
-    pub(super) fn group(&mut self, room: u64, records: u32, most: u64) -> Group {
-        let Some(first) = self.queue.front() else { return Group::Empty };
-        if first.size() > room || records == 0 {
-            return Group::Rotate(first.size());
-        }
-        let (mut bytes, mut count) = (0, 0);
-        for pending in self.queue.iter().take(records as usize) {
-            if bytes + pending.size() > room || (count > 0 && bytes + pending.size() > most) {
-                break;
-            }
-            bytes += pending.size();
-            count += 1;
-        }
-        Group::Take(self.queue.drain(..count).collect())
-    }
-
-    /// Undoes [`push`](Self::push) of an entry that was taken from the queue.
-    pub(super) fn refused(&mut self, pending: &Pending) {
-        self.queued = self.queued.saturating_sub(pending.size());
-        self.discount(pending.stream, pending.events, padded(pending.record.len() as u32));
-    }
-
-    /// Takes everything out of the queue.
-    pub(super) fn empty_queue(&mut self) -> Vec<Pending> {
-        let queue: Vec<_> = self.queue.drain(..).collect();
-        queue.iter().for_each(|pending| self.refused(pending));
-        queue
     }
 
     /// An entry is on disk and counted. `slot` is where.
