@@ -39,8 +39,8 @@ pub(super) fn kafka_is_the_limit(bench: &Bench<'_>) -> Result<Vec<Row>> {
     ])
 }
 
-/// (b), and the cost of a refusal. klamm has half of the cores to itself: what the tool and the broker burn to offer
-/// twice the capacity is not klamm's to lose.
+/// (b), and the cost of a refusal. The tool keeps off the half of the cores that klamm has, and so does a broker that the
+/// row starts: what they burn to offer twice the capacity is not klamm's to lose.
 pub(super) fn cpu_is_the_limit(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let halves = Halves::part()?;
     let stage = bench.tier.stage(1, PARTITIONS)?;
@@ -49,7 +49,7 @@ pub(super) fn cpu_is_the_limit(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let (own, others) = halves.counts();
     drop(halves);
     let name =
-        format!("overload 2x where CPU is the limit (klamm on {own} core, load and broker on {others}), NDJSON x 500");
+        format!("overload 2x where CPU is the limit (cores: {own} for klamm, {others} for the load), NDJSON x 500");
     let goodput = format!("{name}: accepted events per second, at least 85 % of the capacity");
     let memory = format!("{name}: peak of resident memory (budget 256 MiB)");
     let refusal = "refusal of a single POST (429, quota): CPU per refusal";

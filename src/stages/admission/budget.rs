@@ -18,7 +18,7 @@ use crate::units::Percent;
 pub struct Share {
     client: ClientId,
     weight: NonZeroU32,
-    /// What the last request came to hold, in percent of its body.
+    /// What the last request that was not `SMALL` came to hold, in percent of its body.
     growth: Arc<AtomicU64>,
 }
 
@@ -30,6 +30,9 @@ impl Share {
 
     /// How much beside `body` its events will hold, if they are like the last ones.
     pub(super) fn foresee(&self, body: u64) -> u64 {
+        if body < SMALL {
+            return 0;
+        }
         // Relaxed: a guess, which orders nothing.
         let beside = self.growth.load(Ordering::Relaxed).saturating_sub(100);
         body.saturating_mul(beside) / 100
@@ -37,10 +40,15 @@ impl Share {
 
     /// A request with this body came to hold `held`.
     pub(super) fn learn(&self, body: u64, held: u64) {
-        self.growth.store(held.saturating_mul(100) / body.max(1), Ordering::Relaxed);
+        if body >= SMALL {
+            self.growth.store(held.saturating_mul(100) / body, Ordering::Relaxed);
+        }
     }
 }
 
+/// A smaller body is not guessed about: to decode it in vain costs next to nothing, and what holds of an event of ten
+/// bytes does not hold of one of a million.
+pub(super) const SMALL: u64 = 4096;
 /// The part of the whole that one request may take ahead on a guess.
 const AHEAD: u64 = 16;
 

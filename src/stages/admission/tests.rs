@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::budget::SMALL;
 use super::*;
 use crate::config;
 use crate::event::TopicName;
@@ -108,25 +109,38 @@ fn a_permit_gives_back_a_part_and_dropped_the_rest() {
 
 #[test]
 fn with_its_body_is_taken_what_the_last_request_of_the_client_came_to_hold() {
-    let (budget, share) = (budget(), share("a", 1));
+    const K: u64 = SMALL;
+    let total = ByteSize::bytes(1000 * K);
+    let budget = Budget::new(&config::Budget { total, client: Percent::new(75), topic: Percent::new(50) });
+    let share = share("a", 1);
     let admit = |bytes| {
         let mut permit = budget.open(&share, &"t".into());
         permit.admit(bytes).map(|()| permit)
     };
-    let mut first = admit(10).unwrap();
-    assert_eq!((first.held(), first.settle(30), first.held()), (10, Ok(()), 30), "nothing is known of it");
+    let mut first = admit(10 * K).unwrap();
+    assert_eq!((first.held(), first.settle(30 * K), first.held()), (10 * K, Ok(()), 30 * K), "nothing is known of it");
     drop(first);
-    let mut like = admit(10).unwrap();
-    assert_eq!((like.held(), like.admit(1), like.held()), (30, Ok(()), 33));
-    assert_eq!((like.grow(15), like.held()), (Ok(()), 33), "out of what was taken ahead");
-    assert_eq!((like.grow(10), like.held()), (Ok(()), 36), "7 of it were left");
-    assert_eq!((like.settle(22), like.held(), budget.usage().used), (Ok(()), 22, 22));
-    let full = held(&budget, "a", "u", 710).unwrap();
-    assert_eq!(admit(10).map(drop), Err(Reject::ShareExhausted), "before it is read: 10 would fit, 20 will not");
+    let mut like = admit(10 * K).unwrap();
+    assert_eq!((like.held(), like.admit(K), like.held()), (30 * K, Ok(()), 33 * K));
+    assert_eq!((like.grow(15 * K), like.held()), (Ok(()), 33 * K), "out of what was taken ahead");
+    assert_eq!((like.grow(10 * K), like.held()), (Ok(()), 36 * K), "7 of it were left");
+    assert_eq!((like.settle(22 * K), like.held(), budget.usage().used), (Ok(()), 22 * K, 22 * K));
+    let full = held(&budget, "a", "u", 710 * K).unwrap();
+    assert_eq!(admit(10 * K).map(drop), Err(Reject::ShareExhausted), "before it is read: 10 would fit, 20 will not");
     drop(full);
-    assert_eq!(like.settle(751), Err(Reject::ShareExhausted));
-    assert_eq!((like.held(), budget.usage().used), (22, 22), "what is held stays held");
-    assert_eq!(admit(10).unwrap().held(), 10 + 62, "a guess takes a 16th of the whole at most");
+    assert_eq!(like.settle(751 * K), Err(Reject::ShareExhausted));
+    assert_eq!((like.held(), budget.usage().used), (22 * K, 22 * K), "what is held stays held");
+    assert_eq!(admit(10 * K).unwrap().held(), 10 * K + 1000 * K / 16, "a guess takes a 16th of the whole at most");
+}
+
+#[test]
+fn of_a_small_body_nothing_is_guessed_and_nothing_learned() {
+    let (budget, share) = (budget(), share("a", 1));
+    let mut tiny = budget.open(&share, &"t".into());
+    assert_eq!((tiny.admit(1), tiny.settle(257), tiny.held()), (Ok(()), Ok(()), 257));
+    assert_eq!(share.foresee(SMALL), 0, "an event of one byte says nothing of a body of thousands");
+    share.learn(SMALL, 3 * SMALL);
+    assert_eq!((share.foresee(SMALL), share.foresee(SMALL - 1)), (2 * SMALL, 0));
 }
 
 #[test]
