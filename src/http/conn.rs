@@ -13,13 +13,14 @@ use std::time::Duration;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::activity::{Activity, Unread};
 use self::bodies::{Answer, Framing, Tracked};
@@ -44,6 +45,12 @@ pub(super) use self::activity::Timeouts;
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// How many bodies of the largest size the rest of a refused body may be long.
 const DISCARD_BODIES: u64 = 4;
+/// How long the rest of a large body is left in the socket, once the client was told to come back later: shorter than any
+/// `Retry-After`, so that who keeps to it notices nothing. Who sends again at once waits for his own connection; read as
+/// fast as they come, large bodies that are refused would take the CPU from what is accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+/// From how many bytes on a body is large: to read less costs little.
+const LARGE: u64 = 16 * 1024;
 /// How long a connection is quiet before it gives back what hyper holds for it: shorter would cost clients that send
 /// now and then, longer would cost memory.
 const QUIET: Duration = Duration::from_millis(250);
@@ -207,6 +214,9 @@ async fn ready(future: Option<&mut BoxFuture<'static, bool>>) -> bool {
 async fn discard(unread: Unread, live: Live) -> bool {
     let cap = live().caps.body.get().saturating_mul(DISCARD_BODIES);
     let Unread { body, busy } = unread;
+    if busy.is_put_off() && body.size_hint().lower() >= LARGE {
+        sleep(PAUSE).await;
+    }
     let ended = body::discard(body, cap, DISCARD_TIME).await;
     drop(busy);
     ended
@@ -229,6 +239,9 @@ async fn serve_with(
     };
     let request = request.map(|body| Tracked::new(body, Arc::clone(&busy), invited, framing));
     let mut response = shared.front.serve(request, peer).await;
+    if response.headers().contains_key(header::RETRY_AFTER) {
+        busy.put_off();
+    }
     if h2 {
         // There the header is illegal; GOAWAY says the same.
         response.headers_mut().remove(header::CONNECTION);

@@ -118,7 +118,7 @@ impl Activity {
             state.h2 = true;
             self.news.notify_one();
         }
-        Arc::new(Busy { activity: Arc::clone(self), last: AtomicBool::new(false) })
+        Arc::new(Busy { activity: Arc::clone(self), last: AtomicBool::default(), put_off: AtomicBool::default() })
     }
 
     /// An answer over HTTP/2 begins.
@@ -195,6 +195,7 @@ impl Activity {
 pub(super) struct Busy {
     activity: Arc<Activity>,
     last: AtomicBool,
+    put_off: AtomicBool,
 }
 
 impl Busy {
@@ -210,6 +211,16 @@ impl Busy {
     /// Whether the connection has to close after its answer.
     pub(super) fn is_last(&self) -> bool {
         self.last.load(Ordering::Relaxed)
+    }
+
+    /// Says that the client is told to come back later.
+    pub(super) fn put_off(&self) {
+        self.put_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is told so.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.put_off.load(Ordering::Relaxed)
     }
 }
 

@@ -47,6 +47,32 @@ async fn a_connection_goes_on_after_a_discarded_body() {
 }
 
 #[tokio::test]
+async fn who_sends_a_large_body_again_before_the_time_waits() {
+    let edge = start(|_| {});
+    let began = Instant::now();
+    let mut io = edge.connect().await;
+    for _ in 0..5 {
+        assert_eq!(post(&mut io, "/refuse/429", MIB / 16).await.status, 429);
+    }
+    assert_eq!(ask(&mut io, "/").await.text(), "hello");
+    assert!(began.elapsed() >= 5 * ms(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn nobody_else_waits() {
+    let edge = start(|_| {});
+    let began = Instant::now();
+    for _ in 0..30 {
+        let mut io = edge.connect().await;
+        for (refusal, length) in [("/refuse/401", MIB / 16), ("/refuse/429", 10), ("/refuse/429", MIB / 16)] {
+            // The answer to the last, too: only what its sender sends after it waits.
+            post(&mut io, refusal, length).await;
+        }
+    }
+    assert!(began.elapsed() < 30 * ms(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_refused_body_that_never_ends_does_not_hold_the_connection() {
     let edge = start(|_| {});
     let mut io = edge.connect().await;
