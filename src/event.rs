@@ -302,18 +302,17 @@ impl Batch {
 
     /// Moves every event that `fault_of` finds fault with to the faults.
     pub fn weed(&mut self, mut fault_of: impl FnMut(&Batch, &Event) -> Option<(Reason, String)>) {
-        let events = std::mem::take(&mut self.events);
-        let mut good = Vec::with_capacity(events.len());
-        for event in events {
-            match fault_of(self, &event) {
-                None => good.push(event),
-                Some((reason, detail)) => {
-                    let place = Place::Offset(event.offset.into());
-                    self.faults.push(Fault { index: event.index, place, reason, detail });
-                }
+        let mut events = std::mem::take(&mut self.events);
+        events.retain(|event| {
+            let fault = fault_of(self, event);
+            if let Some((reason, detail)) = fault {
+                let place = Place::Offset(event.offset.into());
+                self.faults.push(Fault { index: event.index, place, reason, detail });
+                return false;
             }
-        }
-        self.events = good;
+            true
+        });
+        self.events = events;
     }
 }
 
