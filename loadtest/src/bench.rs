@@ -15,7 +15,6 @@ mod report;
 mod row;
 mod single;
 mod spool;
-mod stage;
 mod trial;
 
 use std::cell::RefCell;
@@ -27,12 +26,12 @@ use serde::Serialize;
 
 use crate::gateway::{self, Gateway, Setup};
 use crate::load::{self, Conditions, Form, Run, Stop};
+use crate::stage::{Stage, Tier};
 use crate::yardstick::{call, raw};
 
 use machine::{Round, Steal};
 use report::Report;
 use row::Row;
-use stage::{Stage, Tier};
 use trial::{Series, Trial};
 
 /// Partitions of a topic, but for P6.

@@ -2,6 +2,8 @@
 //!
 //! Closed loop: throughput and CPU per event. At a rate: latency and CPU per event; throughput is what was asked for.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
@@ -11,6 +13,9 @@ use crate::report::answers;
 use crate::report::html::{Page, Table};
 use crate::report::plot::{self, Axis, Scale, Series, short};
 use crate::statistics::{Estimate, Verdict, median};
+
+/// How long a target may take for its first answer.
+const FIRST: Duration = Duration::from_secs(30);
 
 /// What is compared of one run.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -88,7 +93,8 @@ impl Figures {
     }
 }
 
-/// Loads `a` and `b` in turns.
+/// Loads `a` and `b` in turns, after one request to each: to connect to Kafka and ask for topics is no part of what is
+/// compared.
 ///
 /// # Errors
 /// A fault in the options; a target that accepts nothing.
@@ -110,6 +116,11 @@ pub fn rounds(
         // What was cut short is no figure.
         Ok((!run.stopped).then(|| Figures::of(&run)))
     };
+    for (options, name) in [(a, "A"), (b, "B")] {
+        let (requests, warm_up, duration) = (Some(1), Duration::ZERO, FIRST);
+        let first = Options { connections: 1, rate: None, requests, warm_up, duration, ..options.clone() };
+        measure(&first, &format!("{name}: the first request"))?;
+    }
     let mut rounds = Vec::new();
     for index in 0..count {
         let b_first = index % 2 == 1;

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod load;
 pub mod overload;
 pub mod report;
+mod stage;
 pub mod statistics;
 pub mod sweep;
 pub mod topics;

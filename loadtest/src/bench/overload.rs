@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 
 use super::machine::{Halves, Steal};
 use super::row::{Bar, Row};
-use super::stage::Stage;
 use super::{Bench, PARTITIONS};
 use crate::gateway::Gateway;
 use crate::load::{self, Run};
+use crate::stage::Stage;
 
 /// Connections at capacity: what they hold together fits the budget of (a).
 const FITTING: usize = 64;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::row::{Bar, Row};
-use super::stage::Stage;
 use super::trial::{Sample, Trial};
 use super::{Bench, PARTITIONS};
 use crate::gateway::Gateway;
 use crate::load::{self, metric};
+use crate::stage::Stage;
 
 /// Events a second that are offered.
 const RATE: f64 = 50_000.0;

@@ -12,12 +12,14 @@ use crate::gateway::{self, Gateway, Setup};
 use crate::load::{Meter, Options, Stop};
 use crate::report::plot::short;
 use crate::report::{Outputs, Report};
+use crate::stage::{Stage, Tier};
 use crate::topics::{Cluster, pair};
 
 /// Compares two targets in turns, A B B A, and says whether a difference can be told.
 ///
 /// A target is a URL (`--a-url`, and `--a-pid` for its CPU), or a klamm to start (`--a-klamm`, `--a-set`) with a config
-/// made for it against `--bootstrap` or with `--a-config`. Without --rate: throughput and CPU; with it: latency and CPU.
+/// made for it against `--bootstrap` or `--mock`, or with `--a-config`. Without --rate: throughput and CPU; with it:
+/// latency and CPU.
 #[derive(Debug, clap::Args)]
 pub(super) struct Command {
     #[command(flatten)]
@@ -26,6 +28,9 @@ pub(super) struct Command {
     b: Side<'b'>,
     #[command(flatten)]
     cluster: Cluster,
+    /// Against a mock broker that answers at once, in a process of its own: what klamm costs, and no disk
+    #[arg(long, conflicts_with_all = ["bootstrap", "properties"])]
+    mock: bool,
     /// Partitions of the topic that is made where klamm is started
     #[arg(long, default_value_t = 8)]
     partitions: i32,
@@ -64,7 +69,10 @@ impl<const NAME: char> clap::Args for Side<NAME> {
             .arg(
                 flag(klamm, "FILE", "Start this klamm; default the one beside this program").value_parser(path.clone()),
             )
-            .arg(flag(config, "FILE", "Its config; without it one is made against --bootstrap").value_parser(path))
+            .arg(
+                flag(config, "FILE", "Its config; without it one is made against --bootstrap or --mock")
+                    .value_parser(path),
+            )
             .arg(flag(set, "KEY=VALUE", "A key of its config (repeat)").action(many).value_parser(pair))
     }
 
@@ -112,7 +120,7 @@ impl<const NAME: char> Side<NAME> {
         self.url.is_none()
     }
 
-    fn target(self, options: &Options, cluster: &Cluster, topic: Option<&str>) -> Result<Target> {
+    fn target(self, options: &Options, cluster: &Cluster, stage: Option<&Stage>) -> Result<Target> {
         let mut options = options.clone();
         options.headers.extend(self.headers);
         if let Some(url) = self.url {
@@ -127,17 +135,16 @@ impl<const NAME: char> Side<NAME> {
         let klamm = gateway::binary(self.klamm.as_deref())?;
         let set: String = self.set.iter().map(|(key, value)| format!(" --set {key}={value}")).collect();
         let mut name = format!("{} ({}){set}", klamm.display(), gateway::version(&klamm));
-        let gateway = match (&self.config, topic) {
+        let gateway = match (&self.config, stage) {
             (Some(config), _) => {
                 name.push_str(&format!(" with {}", config.display()));
                 Gateway::start_with(&klamm, config, &self.set)?
             }
-            (None, topic) => {
-                let topic = topic.context("no topic was made")?.to_owned();
-                let topics = vec![topic];
+            (None, stage) => {
+                let stage = stage.context("no topic was made")?;
                 let properties = cluster.properties();
-                let setup = Setup { properties, set: self.set, ..Setup::new(&cluster.bootstrap, &topics) };
-                options.topics = topics;
+                let setup = Setup { properties, set: self.set, ..Setup::new(&stage.bootstrap, &stage.topics) };
+                options.topics.clone_from(&stage.topics);
                 Gateway::start(&klamm, &setup)?
             }
         };
@@ -152,19 +159,19 @@ impl Command {
         let (options, meter) = (self.load.options("compare")?, Meter::start());
         ensure!(self.rounds > 0 && self.partitions > 0, "--rounds and --partitions must be at least 1");
         let made = (self.a.starts() && self.a.config.is_none()) || (self.b.starts() && self.b.config.is_none());
-        let topic = made.then(|| format!("klamm-load-{:08x}", fastrand::u32(..)));
-        if let Some(topic) = &topic {
-            self.cluster.create(topic, self.partitions)?;
-        }
-        let done = compared(self.a, self.b, &options, &self.cluster, topic.as_deref(), self.rounds, stop);
-        if let Some(topic) = &topic {
-            self.cluster.delete(topic)?;
-        }
-        let (names, rounds) = done?;
+        ensure!(made || !self.mock, "--mock is for a klamm that is started without a config");
+        let stage = match (made, self.mock) {
+            (false, _) => None,
+            (true, true) => Some(Stage::mock(1, self.partitions, 0)?),
+            (true, false) => Some(Stage::real(&self.cluster, 1, self.partitions)?),
+        };
+        let (names, rounds) = compared(self.a, self.b, &options, &self.cluster, stage.as_ref(), self.rounds, stop)?;
         let fixed = options.rate.is_some();
         let comparison = compare::conclude(names, rounds, fixed, options.seed, stop.is_stopped());
         let conditions = meter.finish(&options, None);
-        let report = Report { command: "compare", result: comparison, notes: Vec::new(), conditions };
+        let mock = self.mock.then(|| ("broker".to_owned(), Tier::Mock.describe()));
+        let notes = mock.into_iter().collect();
+        let report = Report { command: "compare", result: comparison, notes, conditions };
         let comparison = &report.result;
         self.outputs.say(&format!("A: {}\nB: {}", comparison.names[0], comparison.names[1]));
         self.outputs.say(&comparison.table().terminal());
@@ -184,12 +191,12 @@ fn compared(
     b: Side<'b'>,
     options: &Options,
     cluster: &Cluster,
-    topic: Option<&str>,
+    stage: Option<&Stage>,
     count: usize,
     stop: &Stop,
 ) -> Result<([String; 2], Vec<Round>)> {
-    let a = a.target(options, cluster, topic).context("target A")?;
-    let b = b.target(options, cluster, topic).context("target B")?;
+    let a = a.target(options, cluster, stage).context("target A")?;
+    let b = b.target(options, cluster, stage).context("target B")?;
     let rounds = compare::rounds(&a.options, &b.options, count, stop, &progress::shown(stop), |round| {
         let one = |figures: &compare::Figures| {
             format!("{} events/s, p99 {} ms", short(figures.events_per_second), short(figures.p99))

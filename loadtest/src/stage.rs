@@ -1,4 +1,4 @@
-//! The broker of a group of rows with its topics: a mock cluster in its own process, or a real Kafka.
+//! A broker with topics of its own for one measurement: a mock cluster in its own process, or a real Kafka.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use crate::yardstick::kafka::Kafka;
 
 /// What the rows run against.
 #[derive(Clone)]
-pub(super) enum Tier {
+pub(crate) enum Tier {
     /// A mock cluster for each group.
     Mock,
     /// A real Kafka.
@@ -24,7 +24,7 @@ pub(super) enum Tier {
 
 impl Tier {
     /// From the flag: nothing, `1` for one of our own, or an address.
-    pub(super) fn from_flag(flag: Option<&str>) -> Result<Self> {
+    pub(crate) fn from_flag(flag: Option<&str>) -> Result<Self> {
         Ok(match flag {
             None | Some("" | "0") => Self::Mock,
             Some("1") => {
@@ -36,7 +36,7 @@ impl Tier {
     }
 
     /// For the report.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Mock => "librdkafka's mock cluster, 1 broker, in its own process".to_owned(),
             Self::Real { own: Some(_), .. } => {
@@ -47,18 +47,12 @@ impl Tier {
     }
 
     /// A broker with so many topics.
-    pub(super) fn stage(&self, topics: usize, partitions: i32) -> Result<Stage> {
+    pub(crate) fn stage(&self, topics: usize, partitions: i32) -> Result<Stage> {
         match self {
             Self::Mock => Stage::mock(topics, partitions, 0),
             Self::Real { bootstrap, .. } => {
                 let cluster = Cluster { bootstrap: bootstrap.clone(), properties: Vec::new() };
-                let broker = Broker::Real(cluster.clone());
-                let mut stage = Stage { bootstrap: bootstrap.clone(), topics: Vec::new(), broker };
-                for name in names(topics) {
-                    cluster.create(&name, partitions)?;
-                    stage.topics.push(name);
-                }
-                Ok(stage)
+                Stage::real(&cluster, topics, partitions)
             }
         }
     }
@@ -66,7 +60,7 @@ impl Tier {
 
 fn names(count: usize) -> impl Iterator<Item = String> {
     let run = fastrand::u32(..1 << 24);
-    (0..count).map(move |number| format!("bench-{run:06x}-{number}"))
+    (0..count).map(move |number| format!("klamm-load-{run:06x}-{number}"))
 }
 
 enum Broker {
@@ -75,21 +69,32 @@ enum Broker {
     Real(Cluster),
 }
 
-/// A broker with the topics of a group of rows; they go with it.
-pub(super) struct Stage {
-    pub(super) bootstrap: String,
-    pub(super) topics: Vec<String>,
+/// A broker with topics for a measurement; they go with it.
+pub(crate) struct Stage {
+    pub(crate) bootstrap: String,
+    pub(crate) topics: Vec<String>,
     broker: Broker,
 }
 
 impl Stage {
     /// A mock cluster whose every answer takes `delay` milliseconds.
-    pub(super) fn mock(topics: usize, partitions: i32, delay: u64) -> Result<Self> {
+    pub(crate) fn mock(topics: usize, partitions: i32, delay: u64) -> Result<Self> {
         let topics: Vec<String> = names(topics).collect();
         let (names, partitions, delay) = (topics.join(","), partitions.to_string(), delay.to_string());
         let arguments = ["broker", "--topics", &names, "--partitions", &partitions, "--delay", &delay];
         let server = Server::start(&arguments.map(str::to_owned))?;
         Ok(Self { bootstrap: server.address().to_owned(), topics, broker: Broker::Mock(server) })
+    }
+
+    /// A Kafka that there is.
+    pub(crate) fn real(cluster: &Cluster, topics: usize, partitions: i32) -> Result<Self> {
+        let (bootstrap, broker) = (cluster.bootstrap.clone(), Broker::Real(cluster.clone()));
+        let mut stage = Self { bootstrap, topics: Vec::new(), broker };
+        for name in names(topics) {
+            cluster.create(&name, partitions)?;
+            stage.topics.push(name);
+        }
+        Ok(stage)
     }
 }
 
@@ -98,7 +103,7 @@ impl Drop for Stage {
         if let Broker::Real(cluster) = &self.broker {
             for topic in &self.topics {
                 if let Err(fault) = cluster.delete(topic) {
-                    eprintln!("bench: {fault:#}");
+                    eprintln!("klamm-load: {fault:#}");
                 }
             }
         }
