@@ -14,7 +14,7 @@ if [[ ${1:-} == --vendored-tls ]]; then
   features+=,klamm/vendored-tls
   shift
 fi
-if [[ $# != 1 || ! -f Cargo.lock ]]; then
+if [[ $# != 1 || $1 == -* || ! -f Cargo.lock ]]; then
   echo 'usage, in the root of the source: scripts/build-release.sh [--vendored-tls] OUTDIR' >&2
   exit 2
 fi

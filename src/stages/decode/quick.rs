@@ -352,4 +352,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_short_row_of_tokens_is_taken_just_where_serde_json_takes_it() {
+        const TOKENS: [&str; 7] = ["{", "}", ":", ",", "\"s\"", "1", " "];
+        let mut taken = 0;
+        for len in 1..=7 {
+            for row in 0..TOKENS.len().pow(len) {
+                let token = |place| TOKENS[row / TOKENS.len().pow(place) % TOKENS.len()];
+                let text: String = (0..len).map(token).collect();
+                let good = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+                let body = bytes::Bytes::from(text);
+                assert_eq!(value_or_array(&mut Batch::over(body.clone()), 1, 8), good, "{body:?}");
+                let blank = body.iter().all(|byte| *byte == b' ');
+                assert_eq!(lines(&mut Batch::over(body.clone()), 1, 8), good || blank, "{body:?}");
+                taken += usize::from(good);
+            }
+        }
+        assert!(taken > 100, "{taken}");
+    }
 }
