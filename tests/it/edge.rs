@@ -268,9 +268,12 @@ async fn what_is_no_http_is_closed_and_counted() {
 async fn requests_over_one_http2_connection_are_served_side_by_side() {
     let mock = Mock::start(&["orders"]);
     let gateway = serve(&mock, "", "").await;
-    mock.delay(Duration::from_millis(500));
     let http = Client::h2c(gateway.ingest());
     let key = bearer("shop");
+    let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+    // The topic is known from here on: the question for it has less time than two slow answers take.
+    assert_eq!(http.post(ORDERS, &headers, "1").await.status, 200);
+    mock.delay(Duration::from_millis(500));
     let start = Instant::now();
     let posts: Vec<_> = (0..20)
         .map(|_| {
@@ -288,5 +291,5 @@ async fn requests_over_one_http2_connection_are_served_side_by_side() {
     // One after the other they would take 10 s.
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     mock.delay(Duration::ZERO);
-    assert_eq!(mock.records("orders"), 20);
+    assert_eq!(mock.records("orders"), 21);
 }
