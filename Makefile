@@ -34,7 +34,7 @@ HOOKS_VERSION := 7.6.1
 HOOKS_HOME    := .cache/webhooks-examples/$(HOOKS_VERSION)
 HOOKS_INDEX   := $(HOOKS_HOME)/package/api.github.com/index.json
 
-.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards page-cost pictures chart chart-golden lint kafka uplot demo-real deb test-deploy fresh-check setup
+.PHONY: help run test crash-model costs bench bench-callgrind memcheck chaos crash outage rolling dashboards spool-rates page-cost pictures chart chart-golden lint kafka uplot demo-real deb test-deploy fresh-check setup
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -119,6 +119,10 @@ chart: ## copy the rules and dashboards into the Helm chart, which must hold its
 
 chart-golden: ## write tests/deploy/helm/golden, what the chart renders for each of tests/deploy/helm/values (needs Go)
 	tests/deploy/helm.sh --write
+
+spool-rates: $(UPLOT_STAMP) ## what the spool alone keeps, recovers and holds in memory (writes 1 GiB)
+	@scripts/setup.sh build
+	cargo test $(BUILD_FLAGS) --release --workspace --lib spool::tests::rates -- --ignored --nocapture --test-threads 1
 
 page-cost: $(UPLOT_STAMP) ## what the live page costs with 1,000 clients: CPU, bytes for a viewer, a scrape (7 minutes)
 	@scripts/setup.sh build

@@ -1,4 +1,4 @@
-//! Measurements, by hand: `cargo test --release --lib -- --ignored --nocapture --test-threads 1 spool::tests::rates`.
+//! Measurements, by hand: `make spool-rates`.
 
 use std::fs;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ async fn measure(name: &str, events: u32, size: usize, rate: u64, seconds: u64) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: cargo test --release --lib -- --ignored --nocapture spool::tests::rates"]
+#[ignore = "a measurement: make spool-rates"]
 async fn rates() {
     measure("1 KiB, alone", 1, 1024, 200, 5).await;
     measure("1 KiB, 10,000/s", 1, 1024, 10_000, 10).await;
@@ -94,7 +94,7 @@ async fn rates() {
 }
 
 #[test]
-#[ignore = "a measurement: cargo test --release --lib -- --ignored --nocapture spool::tests::rates"]
+#[ignore = "a measurement: make spool-rates"]
 fn recovery() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), 64 << 20);
@@ -117,7 +117,7 @@ fn recovery() {
 }
 
 #[test]
-#[ignore = "a measurement: cargo test --release --lib -- --ignored --nocapture spool::tests::rates"]
+#[ignore = "a measurement: make spool-rates"]
 fn memory_of_ten_gibibytes() {
     let settings = settings("/nonexistent".as_ref(), 64 << 20);
     let before = resident();
