@@ -11,6 +11,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 
 mod cargo;
+mod errands;
 mod producer;
 
 pub use cargo::{Cargo, Record};

@@ -7,7 +7,7 @@
 //!   producer is destroyed. Keys and headers are copied by librdkafka within the call.
 //! - An opaque is two numbers in a pointer's clothes. Nothing ever dereferences it.
 //! - librdkafka's objects used here are safe to use from any thread at the same time (its INTRODUCTION.md says so of
-//!   producers and topics); the queue of events is served by one thread, the poller.
+//!   producers, topics and queues); the events are served by one thread, the poller.
 
 use std::ffi::{CStr, CString, c_void};
 use std::iter::FusedIterator;
@@ -26,6 +26,7 @@ use rdkafka::error::{IsError, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaType;
 
 use super::cargo::{self, Cargo, Loads, Record, Run};
+use super::errands::Errands;
 use super::{Persisted, status};
 
 /// Leaves the choice of a partition to librdkafka.
@@ -132,10 +133,49 @@ impl Report<'_> {
 
 /// A native producer, and what it reads.
 struct Native<C: Delivered> {
-    /// Before the loads: fields are dropped in their order, and until it is destroyed, which waits for its threads,
-    /// librdkafka may read what it has not reported.
+    /// Before the client: fields are dropped in their order.
+    queue: Queue,
+    /// Before the loads: until it is destroyed, which waits for its threads, librdkafka may read what it has not
+    /// reported.
     client: Client<C>,
     loads: Loads,
+    errands: Errands<C>,
+}
+
+/// A handle of the queue in which a client puts its events.
+struct Queue(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka locks within every call on a queue.
+unsafe impl Send for Queue {}
+// SAFETY: as above.
+unsafe impl Sync for Queue {}
+
+impl Queue {
+    fn of<C: ClientContext>(client: &Client<C>) -> KafkaResult<Self> {
+        // SAFETY: the client is alive; the reference is given back on drop.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
+        NonNull::new(queue).map(Self).ok_or_else(|| KafkaError::ClientCreation("no queue of events".to_owned()))
+    }
+
+    /// The next event, which is the caller's to destroy. `None` after `patience`, or where it is interrupted.
+    fn poll(&self, patience: Duration) -> Option<NonNull<sys::rd_kafka_event_t>> {
+        let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive.
+        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis) })
+    }
+
+    /// Ends the poll that waits; where none does, the next one.
+    fn interrupt(&self) {
+        // SAFETY: the queue is alive.
+        unsafe { sys::rd_kafka_queue_yield(self.0.as_ptr()) };
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: ours, and not used afterwards.
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
+    }
 }
 
 /// A native producer and the thread that serves its events. Dropping it purges what is under way, which is reported
@@ -158,7 +198,8 @@ impl<C: Delivered> Producer<C> {
         // SAFETY: the configuration is alive and not yet a producer's.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events) };
         let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)?;
-        let native = Arc::new(Native { client, loads: Loads::default() });
+        let queue = Queue::of(&client)?;
+        let native = Arc::new(Native { queue, client, loads: Loads::default(), errands: Errands::default() });
         let over = Arc::new(AtomicBool::new(false));
         let poller = std::thread::Builder::new().name("klamm-delivery".into());
         let poller = poller.spawn({
@@ -172,6 +213,24 @@ impl<C: Delivered> Producer<C> {
     /// The client beneath, for what the crate does well.
     pub fn client(&self) -> &Client<C> {
         &self.native.client
+    }
+
+    /// Has `errand` run by the poller's thread, after those that it was given before. Never blocks. An errand may use
+    /// [`Topic`]s; it must not wait, nor hold this producer.
+    pub fn delegate(&self, errand: impl FnOnce(&C) + Send + 'static) {
+        if self.native.errands.give(Box::new(errand)) {
+            self.native.queue.interrupt();
+        }
+    }
+
+    /// Whether no errand waits or is run: what is done now is done after all that was delegated.
+    pub fn is_idle(&self) -> bool {
+        self.native.errands.is_idle()
+    }
+
+    /// Drops the errands that wait, and waits for the end of one that is run.
+    pub fn recall(&self) {
+        self.native.errands.recall();
     }
 
     /// A handle of the topic `name`. Asks no broker.
@@ -208,6 +267,7 @@ impl<C: Delivered> Producer<C> {
 
 impl<C: Delivered> Drop for Producer<C> {
     fn drop(&mut self) {
+        self.native.errands.finish(LAST_WORDS);
         self.purge();
         self.flush(LAST_WORDS);
         self.over.store(true, Ordering::Relaxed);
@@ -215,6 +275,8 @@ impl<C: Delivered> Drop for Producer<C> {
             // It panics where a context does; the reports are lost with it, as the panic's message says.
             let _ = poller.join();
         }
+        // Nobody is left to run them, and what they hold may hold the producer.
+        self.native.errands.recall();
     }
 }
 
@@ -419,17 +481,12 @@ const fn blank() -> sys::rd_kafka_message_t {
     }
 }
 
-/// The poller: serves events until it is over, and those that are there by then.
+/// The poller: runs errands and serves events until it is over, and those that are there by then.
 fn serve<C: Delivered>(native: &Native<C>, over: &AtomicBool) {
-    let client = &native.client;
-    // SAFETY: the client is alive; the reference to its queue is given back below.
-    let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
-    let nap = i32::try_from(NAP.as_millis()).unwrap_or(i32::MAX);
     loop {
         let ending = over.load(Ordering::Relaxed);
-        // SAFETY: the queue is alive.
-        let event = unsafe { sys::rd_kafka_queue_poll(queue, if ending { 0 } else { nap }) };
-        match NonNull::new(event) {
+        native.errands.run(native.client.context());
+        match native.queue.poll(if ending { Duration::ZERO } else { NAP }) {
             Some(event) => {
                 tell(native, event);
                 // SAFETY: the event is ours, and nothing borrowed from it is left.
@@ -439,8 +496,6 @@ fn serve<C: Delivered>(native: &Native<C>, over: &AtomicBool) {
             None => {}
         }
     }
-    // SAFETY: ours, and not used afterwards.
-    unsafe { sys::rd_kafka_queue_destroy(queue) };
 }
 
 /// Tells the context of one event.

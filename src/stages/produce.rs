@@ -15,6 +15,7 @@ use crate::event::{Batch, TopicName};
 pub mod backlog;
 pub mod catalog;
 pub mod context;
+mod enqueue;
 #[cfg(test)]
 pub mod fake;
 pub mod fates;

@@ -44,7 +44,7 @@ pub struct Ears {
 pub struct Context {
     /// Its name among the producers.
     name: String,
-    ears: Ears,
+    pub(super) ears: Ears,
     /// Set where missing rights on the cluster made the producer fail for good.
     denied: AtomicBool,
     /// Set before the first report that is due to the end of this producer, not to its event.

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tracing::info;
 
-use super::backlog::{Ledger, Probe, Queue, Queues, is_hopeless};
-use super::context::{Context, Ears, is_final};
-use super::flights::{Course, Ticket, Unsettled};
+use super::backlog::{Ledger, Probe, Queue, Queues};
+use super::context::{Context, Ears};
+use super::enqueue::{Load, Order, refused};
+use super::flights::{Course, Ticket};
 use super::options::Options;
-use super::partitions::of_key;
 use super::supervisor::Calm;
 use super::{Completion, Destination, Fate, Fates, Lane, Run, Sink, Waiting};
-use crate::event::{Batch, Event, Piece, TopicName};
-use crate::librdkafka::{ANY_PARTITION, Cargo, Loading, Producer, Record, Topic};
+use crate::event::{Batch, TopicName};
+use crate::librdkafka::{Producer, Topic};
 
 type Lines = BTreeMap<Class, Arc<Line>>;
 
@@ -33,6 +33,10 @@ pub(super) struct Class {
     /// Of topics with a name of their own at the brokers, whose quotas go by it.
     client_id: Option<Arc<str>>,
 }
+
+/// From how many events on a request is enqueued by the producer's own thread, where no other is in its way. To wake it
+/// costs about as much as to enqueue so many.
+const MANY: usize = 32;
 
 /// How long a producer that is given up may still report.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -76,9 +80,9 @@ pub(super) enum Gate {
 
 /// A topic of one producer.
 pub(super) struct Way {
-    topic: Topic<Context>,
+    pub(super) topic: Topic<Context>,
     queues: Queues,
-    probe: Probe,
+    pub(super) probe: Probe,
 }
 
 impl Line {
@@ -92,6 +96,13 @@ impl Line {
 
     pub(super) fn set_gate(&self, gate: Gate) {
         *self.gate() = gate;
+    }
+
+    /// From here on its producer takes no event: those who are sending have ended, who comes later finds `gate`, and what
+    /// was left to the producer's thread and not begun has a flight and nothing else.
+    pub(super) fn close(&self, gate: Gate) {
+        self.set_gate(gate);
+        self.producer.recall();
     }
 
     fn enter(&self) -> RwLockReadGuard<'_, Gate> {
@@ -113,7 +124,7 @@ impl Line {
 }
 
 impl Way {
-    fn queue(&self, partition: i32) -> Option<&Queue> {
+    pub(super) fn queue(&self, partition: i32) -> Option<&Queue> {
         let queue = usize::try_from(partition).ok().and_then(|partition| self.queues.get(partition));
         queue.map(|queue| &**queue)
     }
@@ -161,7 +172,7 @@ impl Kafka {
         // Who replaces a producer finds out that there is no place for the next one.
         let _mending = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
         for line in lines.unwrap_or_default().into_values() {
-            line.set_gate(Gate::Gone);
+            line.close(Gate::Gone);
             line.producer.purge();
             // Waits for the reports of what was purged. What then has no fate came back to be sent again.
             if line.producer.flush(LAST_WORDS) {
@@ -251,82 +262,6 @@ impl Kafka {
         }
     }
 
-    /// Hands the events of `flight` that have no fate to the producer of `line`.
-    pub(super) fn send_rest(&self, line: &Line, way: &Way, flight: &Unsettled) {
-        let Unsettled { ticket, batch, to, sticky, open, .. } = flight;
-        let mut places = Order::of(batch, to.known.partitions, || sticky.unwrap_or(ANY_PARTITION)).into_places();
-        places.retain(|(_, place)| open.get(*place as usize).is_some_and(|open| *open));
-        let mut load = way.topic.load(Arc::clone(batch), ticket.token());
-        for (partition, run) in runs(batch, &places) {
-            self.enqueue_run((line, way, to), &mut load, partition, run);
-        }
-    }
-
-    /// Enqueues a run of events for one partition.
-    fn enqueue_run(
-        &self,
-        way: (&Line, &Way, &Destination),
-        load: &mut Loading<'_, Context, Batch>,
-        partition: i32,
-        run: &[(i32, u32)],
-    ) {
-        match run {
-            [(_, place)] if !load.cargo().events.get(*place as usize).is_some_and(is_plain) => {
-                let queue = way.1.queue(partition);
-                queue.inspect(|queue| queue.give(1));
-                if let Err(code) = enqueue_one(load, partition, *place) {
-                    queue.inspect(|queue| queue.settle(1, 0));
-                    self.not_taken(way, load, *place, code);
-                }
-            }
-            _ => self.enqueue(way, load, partition, run.iter().map(|&(_, place)| place)),
-        }
-    }
-
-    /// Enqueues the events at `places`, which one call can take, to `partition`.
-    fn enqueue(
-        &self,
-        way: (&Line, &Way, &Destination),
-        load: &mut Loading<'_, Context, Batch>,
-        partition: i32,
-        places: impl ExactSizeIterator<Item = u32>,
-    ) {
-        let queue = way.1.queue(partition);
-        // Before their reports may come.
-        queue.inspect(|queue| queue.give(places.len()));
-        let mut left: Vec<(u32, RDKafkaErrorCode)> = Vec::new();
-        load.produce(partition, places, |place, code| left.push((place, code)));
-        queue.filter(|_| !left.is_empty()).inspect(|queue| queue.settle(left.len(), 0));
-        for (place, code) in left {
-            self.not_taken(way, load, place, code);
-        }
-    }
-
-    /// Tries an event that was not taken once more where that can help, leaves it where the next producer will take it,
-    /// else fails it.
-    fn not_taken(
-        &self,
-        (line, _, to): (&Line, &Way, &Destination),
-        load: &mut Loading<'_, Context, Batch>,
-        place: u32,
-        code: RDKafkaErrorCode,
-    ) {
-        // librdkafka may not have heard yet of partitions that were added: its own choice is as good.
-        let free = load.cargo().events.get(place as usize).is_some_and(|event| event.partition.is_none());
-        let again = match code {
-            RDKafkaErrorCode::UnknownPartition if free => enqueue_one(load, ANY_PARTITION, place),
-            _ => Err(code),
-        };
-        let Err(code) = again.map_err(|code| line.context().cause(code)) else { return };
-        if code == RDKafkaErrorCode::Fatal {
-            return self.ears.alarm.notify_one();
-        }
-        let fate = refused(code);
-        line.context().note(to.topic.as_str(), code);
-        self.ears.health.complain(&format!("topic {}: {fate}", to.topic));
-        self.ears.flights.settle([(load.token(), Run::of(place as usize, fate))]);
-    }
-
     /// Fails a whole request.
     fn fail(&self, batch: Arc<Batch>, done: Box<dyn Completion>, code: RDKafkaErrorCode) -> Ticket {
         let count = batch.events.len();
@@ -336,85 +271,6 @@ impl Kafka {
         }
         ticket
     }
-}
-
-/// The fate of an event that librdkafka did not take.
-pub(super) fn refused(code: RDKafkaErrorCode) -> Fate {
-    if is_final(code) { Fate::Refused(code) } else { Fate::Failed(code) }
-}
-
-/// The events of one batch in the order in which they are enqueued: partition by partition, in each as they came.
-enum Order {
-    /// All of so many, none of them special, to one partition: the usual case costs nothing.
-    AsIs(i32, u32),
-    /// Partition and place of each event.
-    Sorted(Vec<(i32, u32)>),
-}
-
-impl Order {
-    /// `sticky` chooses for events without a key, at most once.
-    fn of(batch: &Batch, partitions: i32, sticky: impl FnOnce() -> i32) -> Self {
-        let free = |event: &Event| event.partition.is_none() && event.key.is_none() && is_plain(event);
-        if batch.events.iter().all(free) {
-            return Self::AsIs(sticky(), batch.events.len() as u32);
-        }
-        let (mut sticky, mut chosen) = (Some(sticky), ANY_PARTITION);
-        let places = batch.events.iter().zip(0..).map(|(event, place)| {
-            let partition = match (event.partition, event.key) {
-                (Some(partition), _) => partition,
-                (None, Some(key)) => of_key(batch.bytes(key), partitions),
-                (None, None) => {
-                    if let Some(choose) = sticky.take() {
-                        chosen = choose();
-                    }
-                    chosen
-                }
-            };
-            (partition, place)
-        });
-        let mut places: Vec<_> = places.collect();
-        // By partition, then by place; mostly sorted already.
-        places.sort_unstable();
-        Self::Sorted(places)
-    }
-}
-
-impl Order {
-    fn into_places(self) -> Vec<(i32, u32)> {
-        match self {
-            Self::AsIs(partition, count) => (0..count).map(|place| (partition, place)).collect(),
-            Self::Sorted(places) => places,
-        }
-    }
-}
-
-/// Runs of `places` for one partition that one call can take: plain events, or one that is not.
-fn runs<'a>(batch: &'a Batch, places: &'a [(i32, u32)]) -> impl Iterator<Item = (i32, &'a [(i32, u32)])> {
-    let plain = |&(_, place): &(i32, u32)| batch.events.get(place as usize).is_some_and(is_plain);
-    let runs = places.chunk_by(move |a, b| a.0 == b.0 && plain(a) && plain(b));
-    runs.filter_map(|run| run.first().map(|&(partition, _)| (partition, run)))
-}
-
-/// Whether the batch call can take it: it knows neither headers nor times.
-fn is_plain(event: &Event) -> bool {
-    event.header_count() == 0 && event.timestamp.is_none()
-}
-
-impl Cargo for Batch {
-    fn record(&self, place: u32) -> Record<'_> {
-        let event = self.events.get(place as usize);
-        let bytes = |piece: Option<Piece>| piece.map(|piece| self.bytes(piece));
-        Record { value: event.and_then(|event| bytes(event.value)), key: event.and_then(|event| bytes(event.key)) }
-    }
-}
-
-/// Enqueues one event by itself.
-fn enqueue_one(load: &mut Loading<'_, Context, Batch>, partition: i32, place: u32) -> Result<(), RDKafkaErrorCode> {
-    let batch = Arc::clone(load.cargo());
-    let Some(event) = batch.events.get(place as usize) else { return Ok(()) };
-    let headers = batch.headers(event).iter();
-    let headers = headers.map(|header| (batch.bytes(header.name), header.value.map(|value| batch.bytes(value))));
-    load.produce_one(partition, place, event.timestamp, headers)
 }
 
 impl Sink for Kafka {
@@ -448,26 +304,12 @@ impl Sink for Kafka {
             if !open {
                 return ticket;
             }
-            let mut load = way.topic.load(Arc::clone(&batch), ticket.token());
-            let whole = (&*line, &*way, to);
-            let hopeless =
-                |partition| way.queue(partition).is_some_and(|queue| is_hopeless(queue, &way.probe, to.patience));
-            let fate = Fate::Failed(RDKafkaErrorCode::TimedOutQueue);
-            match order {
-                Order::AsIs(partition, count) if hopeless(partition) && count > 0 => {
-                    flights.settle([(ticket.token(), Run { place: 0, count: count as usize, fate })]);
-                }
-                Order::AsIs(partition, count) => self.enqueue(whole, &mut load, partition, 0..count),
-                Order::Sorted(places) => {
-                    for (partition, run) in runs(&batch, &places) {
-                        if hopeless(partition) {
-                            let failed = run.iter().map(|(_, place)| Run::of(*place as usize, fate));
-                            flights.settle(failed.map(|run| (ticket.token(), run)));
-                        } else {
-                            self.enqueue_run(whole, &mut load, partition, run);
-                        }
-                    }
-                }
+            let many = batch.events.len() >= MANY;
+            let load = Load { way, to: to.clone(), batch, order, ticket };
+            if many || !line.producer.is_idle() {
+                line.producer.delegate(move |context| load.enqueue(context));
+            } else {
+                load.enqueue(line.context());
             }
             return ticket;
         }

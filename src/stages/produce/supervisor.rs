@@ -16,8 +16,9 @@ use tracing::{info, warn};
 
 use super::backlog::TURN;
 use super::context::is_final;
+use super::enqueue::{enqueue_rest, refused};
 use super::flights::Unsettled;
-use super::kafka::{Gate, Kafka, Line, refused};
+use super::kafka::{Gate, Kafka, Line};
 use super::watchdog::Stall;
 use super::{Fate, Run};
 
@@ -145,8 +146,7 @@ impl Kafka {
     fn mend(&self, line: &Arc<Line>, why: &Why) {
         let began = Instant::now();
         let hopeless = why.hopeless();
-        // Waits for those who are sending; who comes later finds the gate shut.
-        line.set_gate(hopeless.map_or(Gate::Shut, Gate::Refusing));
+        line.close(hopeless.map_or(Gate::Shut, Gate::Refusing));
         line.context().doom();
         self.tell(line, why);
         line.producer.flush(LAST_ANSWERS);
@@ -246,7 +246,7 @@ impl Kafka {
             return 0;
         }
         match next.way(&flight.to) {
-            Ok(way) => self.send_rest(next, &way, flight),
+            Ok(way) => enqueue_rest(next.context(), &way, flight),
             Err(code) => self.settle_rest(flight, refused(code)),
         }
         open

@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::*;
 use crate::config::Cluster;
-use crate::event::{Header, Piece};
+use crate::event::{Event, Header, Piece};
 use crate::librdkafka::fail_fatally;
 use crate::stages::produce::catalog::Known;
 use crate::stages::produce::reference::Reference;
@@ -47,9 +47,14 @@ fn to(partitions: i32) -> Destination {
 
 /// Sends one event; its fate comes later.
 fn send(sink: &Kafka) -> mpsc::Receiver<Fates> {
+    send_many(sink, 1)
+}
+
+/// Sends so many events in one request.
+fn send_many(sink: &Kafka, events: usize) -> mpsc::Receiver<Fates> {
     let (tell, told) = mpsc::channel();
     let mut batch = Batch::over(Bytes::from_static(b"x"));
-    batch.events.push(Event::new(0, 0, Some(Piece::of_body(0..1))));
+    batch.events.extend((0..events as u32).map(|n| Event::new(n, 0, Some(Piece::of_body(0..1)))));
     sink.send(&to(1), Lane::Express, Arc::new(batch), Box::new(Tell(tell)));
     told
 }
@@ -112,8 +117,9 @@ fn say(sink: &Kafka, sender: u32, enough: &AtomicBool) -> Said {
     let mut said = Said { fates: Vec::new(), slowest: Duration::ZERO };
     while !enough.load(Ordering::Relaxed) {
         let mut batch = Batch::over(Bytes::new());
-        // Ten at once: in one request, too, they keep their order.
-        for n in 0..10 {
+        // Several at once: in one request, too, they keep their order. Every other request is for the producer's thread.
+        let events = if said.fates.len() % (10 + MANY) == 0 { 10 } else { MANY };
+        for n in 0..events {
             let value = batch.make(format!("{sender} {}", said.fates.len() + n).as_bytes());
             let key = batch.make(format!("key {sender}").as_bytes());
             let mut event = Event::new(n as u32, 0, Some(value));
@@ -264,6 +270,75 @@ fn what_waits_for_a_new_producer_is_settled_when_all_is_given_up() {
     assert!(waiting.recv_timeout(Duration::from_millis(100)).is_err());
     supervised.sink.give_up();
     assert_eq!(fate(&waiting), Fate::Failed(RDKafkaErrorCode::PurgeQueue));
+    assert_eq!(supervised.sink.waiting(), Waiting::default());
+}
+
+/// Keeps the thread of a line's producer from everything else, until what this returns is dropped.
+fn occupy(line: &Line) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel::<()>();
+    let (begin, begun) = mpsc::channel();
+    line.producer.delegate(move |_| {
+        begin.send(()).unwrap();
+        let _ = released.recv();
+    });
+    begun.recv_timeout(LIMIT).unwrap();
+    release
+}
+
+#[test]
+fn a_small_request_does_not_overtake_a_large_one_that_waits_for_the_producer_s_thread() {
+    let supervised = Supervised::start();
+    assert!(matches!(fate(&send(&supervised.sink)), Fate::Acked { offset: Some(0), .. }));
+    let occupied = occupy(&supervised.line());
+    let large = send_many(&supervised.sink, MANY);
+    let small = send(&supervised.sink);
+    assert!(large.recv_timeout(Duration::from_millis(100)).is_err() && small.try_recv().is_err());
+    drop(occupied);
+    let fates = large.recv_timeout(LIMIT).expect("fates").each().into_iter().chain([fate(&small)]);
+    let offsets = fates.map(|fate| match fate {
+        Fate::Acked { offset: Some(offset), .. } => offset,
+        other => panic!("{other}"),
+    });
+    assert_eq!(offsets.collect::<Vec<_>>(), (1..=MANY as i64 + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_waits_for_the_thread_of_a_producer_that_is_replaced_is_sent_by_the_next_one_and_once() {
+    let supervised = Supervised::start();
+    assert!(matches!(fate(&send(&supervised.sink)), Fate::Acked { .. }));
+    let old = supervised.line();
+    let occupied = occupy(&old);
+    let waiting = send_many(&supervised.sink, MANY);
+    old.context().find_stalled("t", 0);
+    std::thread::sleep(Duration::from_millis(500));
+    // It is closed by now, and waits for the thread alone.
+    drop(occupied);
+    for fate in waiting.recv_timeout(LIMIT).expect("fates").each() {
+        assert!(matches!(fate, Fate::Acked { .. }), "{fate}");
+    }
+    assert!(!Arc::ptr_eq(&supervised.line(), &old));
+    let (all, [(_, resent), (_, doubtful)]) = (MANY as u64, supervised.sink.ears.mends.resent());
+    assert_eq!((resent, doubtful), (all, 0));
+    let consumer: BaseConsumer =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", supervised.cluster.bootstrap_servers()).create().unwrap();
+    let stored = |partition| consumer.fetch_watermarks("t", partition, LIMIT).unwrap().1;
+    assert_eq!((0..4).map(stored).sum::<i64>(), 1 + MANY as i64);
+}
+
+#[test]
+fn what_waits_for_a_producer_s_thread_is_settled_when_all_is_given_up() {
+    let supervised = Supervised::start();
+    assert!(matches!(fate(&send(&supervised.sink)), Fate::Acked { .. }));
+    let occupied = occupy(&supervised.line());
+    let waiting = send_many(&supervised.sink, MANY);
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(occupied);
+    });
+    supervised.sink.give_up();
+    release.join().unwrap();
+    let fates = waiting.recv_timeout(LIMIT).expect("fates").each();
+    assert_eq!(fates, vec![Fate::Failed(RDKafkaErrorCode::PurgeQueue); MANY]);
     assert_eq!(supervised.sink.waiting(), Waiting::default());
 }
 
@@ -420,10 +495,11 @@ fn a_dropped_producer_settles_what_is_under_way() {
     let options =
         Options { cluster: Cluster { bootstrap: vec!["127.0.0.1:1".into()], ..Cluster::default() }, budget: 64 << 20 };
     let sink = Kafka::new(options, ears.clone()).unwrap();
-    let waiting: Vec<_> = (0..100).map(|_| send(&sink)).collect();
+    let waiting: Vec<_> = (0..100).map(|n| send_many(&sink, 1 + n)).collect();
     drop(sink);
-    for told in &waiting {
-        assert_eq!(fate(told), Fate::Failed(RDKafkaErrorCode::PurgeQueue));
+    for (told, count) in waiting.iter().zip(1..) {
+        let fates = told.recv_timeout(LIMIT).expect("fates").each();
+        assert_eq!(fates, vec![Fate::Failed(RDKafkaErrorCode::PurgeQueue); count]);
     }
     assert_eq!(ears.flights.waiting(), Waiting::default());
 }
