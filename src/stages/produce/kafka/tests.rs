@@ -316,7 +316,11 @@ fn what_waits_for_the_thread_of_a_producer_that_is_replaced_is_sent_by_the_next_
     for fate in waiting.recv_timeout(LIMIT).expect("fates").each() {
         assert!(matches!(fate, Fate::Acked { .. }), "{fate}");
     }
-    assert!(!Arc::ptr_eq(&supervised.line(), &old));
+    let began = Instant::now();
+    while supervised.sink.ears.mends.replaced() != [("fatal", 0), ("stalled", 1)] {
+        assert!(began.elapsed() < LIMIT, "no new producer");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let (all, [(_, resent), (_, doubtful)]) = (MANY as u64, supervised.sink.ears.mends.resent());
     assert_eq!((resent, doubtful), (all, 0));
     let consumer: BaseConsumer =
