@@ -63,6 +63,29 @@ async fn system_calls_of_an_event_are_within_the_committed_figures() {
     committed::hold("system calls per event, single POST", || measure(single));
 }
 
+/// What a batch was compressed into is there for the next: memory that goes back to the kernel comes anew page by page.
+#[tokio::test]
+async fn a_batch_is_given_the_memory_of_the_one_before() {
+    let mock = Mock::start(&[TOPIC]);
+    let gateway = mock.serve("peer_rate: 100000000/s,", "", &rest());
+    gateway.ready().await;
+    let send = |requests| connect(gateway.ingest(), Load { events: 2000, requests, connections: 8 }).send();
+    send(80);
+    let before = page_faults(gateway.pid());
+    send(160);
+    let faults = page_faults(gateway.pid()) - before;
+    println!("costs: {faults} page faults in 160 requests");
+    // 80 pages of events each, and what they are compressed into.
+    assert!(faults < 160 * 20, "{faults} page faults in 160 requests");
+}
+
+/// Those of a process for which no disk was read, in `/proc/PID/stat` the eighth after its name in brackets.
+fn page_faults(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+    fields.split(' ').nth(7).and_then(|faults| faults.parse().ok()).expect("a count of faults")
+}
+
 /// `strace -c` on a process and all its threads.
 struct Strace {
     child: Child,
