@@ -1,9 +1,9 @@
 //! Work that a producer's own thread does for others.
 //!
-//! librdkafka locks two mutexes and changes two shared counters for every record, when it takes it and when it lets it
-//! go. Where several threads do that at a time, they wait for each other and for each other's memory; one that does it
-//! for all needs no more than half of the time. Promises: errands are run in the order in which they were given, one
-//! at a time.
+//! librdkafka locks a mutex of the whole producer and changes a counter of the topic for every record, when it takes it
+//! and again when it lets it go. Threads that do so at the same time wait for each other and for each other's memory;
+//! one that does it for all needs a third less. Promises: errands are run in the order in which they were given, one at
+//! a time.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
