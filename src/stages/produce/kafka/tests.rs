@@ -118,7 +118,7 @@ fn say(sink: &Kafka, sender: u32, enough: &AtomicBool) -> Said {
     while !enough.load(Ordering::Relaxed) {
         let mut batch = Batch::over(Bytes::new());
         // Several at once: in one request, too, they keep their order. Every other request is for the producer's thread.
-        let events = if said.fates.len() % (10 + MANY) == 0 { 10 } else { MANY };
+        let events = if said.fates.len().is_multiple_of(10 + MANY) { 10 } else { MANY };
         for n in 0..events {
             let value = batch.make(format!("{sender} {}", said.fates.len() + n).as_bytes());
             let key = batch.make(format!("key {sender}").as_bytes());
