@@ -14,7 +14,7 @@ type Errand<C> = Box<dyn FnOnce(&C) + Send>;
 /// The errands of one producer.
 pub(super) struct Errands<C> {
     state: Mutex<State<C>>,
-    /// Rung when an errand is done and none waits.
+    /// Rung when an errand is done and somebody waits for that: a ring costs a system call.
     done: Condvar,
 }
 
@@ -22,6 +22,8 @@ struct State<C> {
     waiting: VecDeque<Errand<C>>,
     /// One is run.
     busy: bool,
+    /// So many wait for its end.
+    awaited: usize,
 }
 
 impl<C> State<C> {
@@ -32,7 +34,7 @@ impl<C> State<C> {
 
 impl<C> Default for Errands<C> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { waiting: VecDeque::new(), busy: false }), done: Condvar::new() }
+        Self { state: Mutex::new(State { waiting: VecDeque::new(), busy: false, awaited: 0 }), done: Condvar::new() }
     }
 }
 
@@ -74,15 +76,21 @@ impl<C> Errands<C> {
     pub(super) fn recall(&self) {
         let mut state = self.lock();
         let recalled = std::mem::take(&mut state.waiting);
-        drop(self.done.wait_while(state, |state| state.busy).unwrap_or_else(PoisonError::into_inner));
+        state.awaited += 1;
+        state = self.done.wait_while(state, |state| state.busy).unwrap_or_else(PoisonError::into_inner);
+        state.awaited -= 1;
+        drop(state);
         // Freed while nothing is locked.
         drop(recalled);
     }
 
     /// Waits until all are done, for at most `patience`.
     pub(super) fn finish(&self, patience: Duration) {
-        let state = self.lock();
-        drop(self.done.wait_timeout_while(state, patience, |state| !state.is_idle()));
+        let mut state = self.lock();
+        state.awaited += 1;
+        let waited = self.done.wait_timeout_while(state, patience, |state| !state.is_idle());
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.awaited -= 1;
     }
 }
 
@@ -91,8 +99,11 @@ struct Busy<'a, C>(&'a Errands<C>);
 
 impl<C> Drop for Busy<'_, C> {
     fn drop(&mut self) {
-        self.0.lock().busy = false;
-        self.0.done.notify_all();
+        let mut state = self.0.lock();
+        state.busy = false;
+        if state.awaited > 0 {
+            self.0.done.notify_all();
+        }
     }
 }
 
