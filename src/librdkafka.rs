@@ -13,9 +13,12 @@ use rdkafka::error::{IsError, RDKafkaErrorCode};
 mod cargo;
 mod errands;
 mod producer;
+mod queue;
+mod reports;
 
 pub use cargo::{Cargo, Record};
-pub use producer::{ANY_PARTITION, Delivered, Loading, Producer, Report, Reports, Topic};
+pub use producer::{ANY_PARTITION, Delivered, Loading, Producer, Topic};
+pub use reports::{Report, Reports};
 
 /// Whether the log of the partition holds a message, as far as librdkafka can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,6 @@
 //!   producers, topics and queues); the events are served by one thread, the poller.
 
 use std::ffi::{CStr, CString, c_void};
-use std::iter::FusedIterator;
-use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,9 +23,10 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{IsError, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaType;
 
-use super::cargo::{self, Cargo, Loads, Record, Run};
+use super::cargo::{self, Cargo, Loads, Record};
 use super::errands::Errands;
-use super::{Persisted, status};
+use super::queue::Queue;
+use super::reports::Reports;
 
 /// Leaves the choice of a partition to librdkafka.
 pub const ANY_PARTITION: i32 = -1;
@@ -48,89 +47,6 @@ pub trait Delivered: ClientContext + 'static {
     fn failed_for_good(&self);
 }
 
-/// What became of some records. One that is not taken from here is not reported again.
-pub struct Reports<'e> {
-    event: NonNull<sys::rd_kafka_event_t>,
-    loads: &'e Loads,
-    /// Those that were counted last, and not yet taken off their load.
-    run: Option<Run>,
-    _event: PhantomData<&'e sys::rd_kafka_event_t>,
-}
-
-impl<'e> Iterator for Reports<'e> {
-    type Item = Report<'e>;
-
-    fn next(&mut self) -> Option<Report<'e>> {
-        loop {
-            // SAFETY: the event is alive for 'e and of the kind that holds messages. A message lives as long as its
-            // event.
-            let message = unsafe { sys::rd_kafka_event_message_next(self.event.as_ptr()).as_ref() }?;
-            // From here on the value may be gone: nothing reads it in a message that is reported.
-            if let Some((token, place)) = self.loads.count(&mut self.run, message._private.addr()) {
-                return Some(Report { message, token, place });
-            }
-        }
-    }
-}
-
-impl FusedIterator for Reports<'_> {}
-
-impl Drop for Reports<'_> {
-    fn drop(&mut self) {
-        // Each counts, also those that nobody wanted to see.
-        while self.next().is_some() {}
-        if let Some(run) = self.run.take() {
-            self.loads.end(run);
-        }
-    }
-}
-
-/// What became of one record.
-pub struct Report<'e> {
-    message: &'e sys::rd_kafka_message_t,
-    token: usize,
-    place: u32,
-}
-
-impl Report<'_> {
-    /// Of its cargo, as [`Topic::load`] was told.
-    pub fn token(&self) -> usize {
-        self.token
-    }
-
-    /// In its cargo.
-    pub fn place(&self) -> u32 {
-        self.place
-    }
-
-    /// Where it is, or should have gone.
-    pub fn partition(&self) -> i32 {
-        self.message.partition
-    }
-
-    /// Where in the partition; `None` where it is not there, or the broker did not say.
-    pub fn offset(&self) -> Option<i64> {
-        Some(self.message.offset).filter(|offset| *offset >= 0)
-    }
-
-    /// Why it was not delivered.
-    pub fn error(&self) -> Option<RDKafkaErrorCode> {
-        self.message.err.is_error().then(|| self.message.err.into())
-    }
-
-    /// Whether the partition's log holds it.
-    pub fn persisted(&self) -> Persisted {
-        // SAFETY: the message is alive; the call only reads it.
-        unsafe { status(self.message) }
-    }
-
-    /// The topic.
-    pub fn topic(&self) -> &str {
-        // SAFETY: a message holds a reference to its topic, whose name is a NUL-terminated string that never changes.
-        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.message.rkt)) }.to_str().unwrap_or_default()
-    }
-}
-
 /// A native producer, and what it reads.
 struct Native<C: Delivered> {
     /// Before the client: fields are dropped in their order.
@@ -140,42 +56,6 @@ struct Native<C: Delivered> {
     client: Client<C>,
     loads: Loads,
     errands: Errands<C>,
-}
-
-/// A handle of the queue in which a client puts its events.
-struct Queue(NonNull<sys::rd_kafka_queue_t>);
-
-// SAFETY: librdkafka locks within every call on a queue.
-unsafe impl Send for Queue {}
-// SAFETY: as above.
-unsafe impl Sync for Queue {}
-
-impl Queue {
-    fn of<C: ClientContext>(client: &Client<C>) -> KafkaResult<Self> {
-        // SAFETY: the client is alive; the reference is given back on drop.
-        let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
-        NonNull::new(queue).map(Self).ok_or_else(|| KafkaError::ClientCreation("no queue of events".to_owned()))
-    }
-
-    /// The next event, which is the caller's to destroy. `None` after `patience`, or where it is interrupted.
-    fn poll(&self, patience: Duration) -> Option<NonNull<sys::rd_kafka_event_t>> {
-        let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive.
-        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis) })
-    }
-
-    /// Ends the poll that waits; where none does, the next one.
-    fn interrupt(&self) {
-        // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_yield(self.0.as_ptr()) };
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: ours, and not used afterwards.
-        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
-    }
 }
 
 /// A native producer and the thread that serves its events. Dropping it purges what is under way, which is reported
@@ -506,7 +386,7 @@ fn tell<C: Delivered>(native: &Native<C>, event: NonNull<sys::rd_kafka_event_t>)
     unsafe {
         match sys::rd_kafka_event_type(raw) {
             sys::RD_KAFKA_EVENT_DR => {
-                context.delivered(Reports { event, loads: &native.loads, run: None, _event: PhantomData });
+                context.delivered(Reports::new(event, &native.loads));
             }
             sys::RD_KAFKA_EVENT_STATS => context.stats_raw(text(sys::rd_kafka_event_stats(raw)).to_bytes()),
             sys::RD_KAFKA_EVENT_ERROR => {
