@@ -65,7 +65,7 @@ pub struct Report<'e> {
 }
 
 impl Report<'_> {
-    /// Of its cargo, as [`Topic::load`] was told.
+    /// Of its cargo, as [`Topic::load`](super::Topic::load) was told.
     pub fn token(&self) -> usize {
         self.token
     }
